@@ -1,0 +1,356 @@
+"""Capture: the frames of one camera, newest first in importance, and the reason whenever there are none.
+
+RTSP over TCP, HTTP MJPEG, V4L2 and files through PyAV (FFmpeg); folders of images at a stated pace. The thread that reads a
+camera decodes every picture, since later ones depend on it, and hands over only the newest (`handoff.Latest`).
+"""
+
+from __future__ import annotations
+
+import errno
+import logging
+import random
+import struct
+from collections import deque
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from datetime import timedelta
+from pathlib import Path
+from typing import Any, Final
+from urllib.parse import urlsplit
+
+import av
+import av.error
+import cv2
+import numpy as np
+
+from streamd.clock import Clock
+from streamd.errors import CameraError, CameraFailure
+from streamd.values import Frame, UInt8
+from streamd.vision.picture import Picture, Region, RgbPicture, YuvPicture
+
+log = logging.getLogger(__name__)
+
+_IMAGE_SUFFIXES: Final = frozenset({".jpg", ".jpeg", ".png", ".webp", ".bmp"})
+_PLANAR: Final = frozenset({"yuv420p", "yuvj420p", "yuv422p", "yuvj422p"})
+_CLOCK_WINDOW: Final = 256  # packets over which the least delay of a stream is remembered
+_FROZEN_GREY: Final = (320, 180)
+
+
+@dataclass(frozen=True, slots=True)
+class Camera:
+    """One camera. `address` is a URL with its password, a device, a file or a folder; it is never logged: `shown` is.
+
+    rotation: degrees clockwise. region: fractions of the turned picture. read_timeout: seconds without a frame.
+    """
+
+    name: str
+    address: str
+    shown: str
+    rotation: int = 0
+    region: Region | None = None
+    max_fps: float = 15.0
+    open_timeout: float = 5.0
+    read_timeout: float = 3.0
+    reconnect_min: float = 1.0
+    reconnect_max: float = 5.0
+    frozen_after: float = 10.0
+    loop: bool = False
+
+
+def backoff(attempt: int, shortest: float, longest: float, jitter: float) -> float:
+    """Seconds to wait before try `attempt` (0 is the first again): doubling from `shortest` to `longest`, and ± 20 %.
+
+    jitter: 0..1, drawn by the caller.
+    """
+    return min(longest, shortest * 2.0 ** min(attempt, 16)) * (0.8 + 0.4 * jitter)
+
+
+def oriented(picture: Picture, settings: Camera) -> Picture:
+    """The picture turned and trimmed as the camera is mounted."""
+    if settings.rotation:
+        picture = picture.rotated(settings.rotation)
+    return picture.trimmed(settings.region) if settings.region is not None else picture
+
+
+class StreamClock:
+    """When a packet was captured, by the stream's own clock laid onto ours; one owner thread.
+
+    A camera's clock may be wrong, but its differences are right: the packet with the least delay of the last seconds ties
+    the two clocks together, and any later one is late by what it took longer. So a backlog shows as age, jitter does not.
+    """
+
+    def __init__(self) -> None:
+        self._offsets: deque[float] = deque(maxlen=_CLOCK_WINDOW)
+        self._last: float | None = None
+
+    def captured(self, stream_seconds: float | None, arrived: float) -> float:
+        """Capture time (monotonic) of a packet that arrived at `arrived`; never after it."""
+        if stream_seconds is None:
+            return arrived
+        if self._last is not None and not 0 <= stream_seconds - self._last < 10:
+            self._offsets.clear()  # the stream's clock jumped: tie it anew
+        self._last = stream_seconds
+        self._offsets.append(arrived - stream_seconds)
+        return min(arrived, stream_seconds + min(self._offsets))
+
+
+class FrozenGuard:
+    """Whether packets flow but the picture stands still to the last bit: a fault that looks like health; one owner thread."""
+
+    def __init__(self, after: float) -> None:
+        self._after = after
+        self._grey: UInt8 | None = None
+        self._changed_at = 0.0
+
+    def frozen(self, picture: Picture, now: float) -> bool:
+        """True when nothing, not even the sensor's noise, has changed for `after` seconds."""
+        grey = picture.grey(*_FROZEN_GREY)
+        if self._grey is None or not np.array_equal(grey, self._grey):
+            self._grey, self._changed_at = grey, now
+        return now - self._changed_at >= self._after
+
+
+def frames(settings: Camera, clock: Clock, ended: Callable[[], bool]) -> Iterator[Frame]:
+    """Open a camera once and yield its frames, at most `max_fps` a second, until `ended()`.
+
+    Raises CameraError when it cannot be opened or stops: a file or folder that does not loop with END_OF_STREAM.
+    """
+    path = Path(settings.address)
+    if "://" not in settings.address and path.is_dir():
+        yield from _folder(settings, path, clock, ended)
+    else:
+        yield from _stream(settings, clock, ended)
+
+
+def _folder(settings: Camera, path: Path, clock: Clock, ended: Callable[[], bool]) -> Iterator[Frame]:
+    files = sorted(file for file in path.iterdir() if file.suffix.lower() in _IMAGE_SUFFIXES)
+    if not files:
+        raise CameraError(CameraFailure.NO_VIDEO, f"{settings.name}: {path} holds no JPEG, PNG, WebP or BMP pictures; add some")
+    index, due = 0, clock.monotonic()
+    while not ended():
+        for file in files:
+            image = cv2.imread(str(file), cv2.IMREAD_COLOR)
+            if image is None:
+                log.warning("%s: %s is not a picture that can be read; left out", settings.name, file)
+                continue
+            clock.sleep(max(0.0, due - clock.monotonic()))
+            if ended():
+                return
+            due += 1 / settings.max_fps
+            picture = RgbPicture(np.ascontiguousarray(image[:, :, ::-1]))
+            yield Frame(settings.name, index, oriented(picture, settings), clock.monotonic(), clock.utc())
+            index += 1
+        if not settings.loop:
+            raise CameraError(CameraFailure.END_OF_STREAM, f"{settings.name}: {path} has been shown to its end")
+
+
+@dataclass(frozen=True, slots=True)
+class _Packet:
+    """Stream time of the capture in seconds, if the stream tells it, and when the packet arrived (monotonic)."""
+
+    stream_seconds: float | None
+    arrived: float
+
+
+def _stream(settings: Camera, clock: Clock, ended: Callable[[], bool]) -> Iterator[Frame]:
+    live = _is_live(settings.address)
+    try:
+        with _opened(settings) as container:
+            if not container.streams.video:
+                raise CameraError(CameraFailure.NO_VIDEO, f"{settings.name}: {settings.shown} carries no video; check its path")
+            yield from _decoded(settings, container, live, clock, ended)
+    except (av.error.FFmpegError, OSError) as error:
+        raise _failure(settings, error) from None  # FFmpeg's own text may hold the password
+    raise CameraError(CameraFailure.END_OF_STREAM, f"{settings.name}: {settings.shown} ended")
+
+
+def _opened(settings: Camera) -> Any:
+    scheme = urlsplit(settings.address).scheme
+    if settings.address.startswith("/dev/"):
+        return _opened_device(settings)
+    options: dict[str, str] = {}
+    if scheme in {"rtsp", "rtsps"}:
+        # A short probe opens in 0.1 s. "nobuffer" would throw away what was probed and wait for the next key frame.
+        options = {"rtsp_transport": "tcp", "analyzeduration": "0", "probesize": "32"}
+        options["timeout"] = str(int(settings.open_timeout * 1e6))
+    elif scheme in {"http", "https"}:
+        options = {"analyzeduration": "500000", "rw_timeout": str(int(settings.read_timeout * 1e6))}
+    return av.open(settings.address, options=options, timeout=_timeouts(settings))
+
+
+def _opened_device(settings: Camera) -> Any:
+    """A V4L2 device, compressed and in HD where it can: few webcams send 1280x720 raw at a useful rate."""
+    options = {"input_format": "mjpeg", "video_size": "1280x720"}
+    try:
+        return av.open(settings.address, format="v4l2", options=options, timeout=_timeouts(settings))
+    except (av.error.ArgumentError, av.error.InvalidDataError):
+        return av.open(settings.address, format="v4l2", timeout=_timeouts(settings))
+
+
+def _timeouts(settings: Camera) -> tuple[float, float]:
+    # FFmpeg's wait for a packet lasts twice the value it is given.
+    return settings.open_timeout, settings.read_timeout / 2
+
+
+def _decoded(settings: Camera, container: Any, live: bool, clock: Clock, ended: Callable[[], bool]) -> Iterator[Frame]:
+    stream = container.streams.video[0]
+    stream.thread_type = "SLICE"  # frame threads would each add a frame of delay
+    stream.codec_context.thread_count = 1
+    stream_clock, guard = StreamClock(), FrozenGuard(settings.frozen_after)
+    pace = _Pace(clock) if not live else None
+    index, due, offset = 0, float("-inf"), 0.0
+    while True:
+        last_seconds = 0.0
+        for packet in container.demux(stream):
+            if ended():
+                return
+            arrived = clock.monotonic()
+            try:
+                pictures = packet.decode()
+            except av.error.InvalidDataError:
+                continue  # a damaged packet: the decoder goes on with the next key frame
+            for decoded in pictures:
+                last_seconds = float(decoded.time or 0.0)
+                if pace is not None:
+                    arrived = pace.wait(offset + last_seconds)
+                captured = stream_clock.captured(_stream_seconds(packet), arrived) if live else arrived
+                # Half an interval of grace, so that a camera's jitter does not halve its rate.
+                if captured < due:
+                    continue
+                due = max(due + 1 / settings.max_fps, captured + 0.5 / settings.max_fps)
+                picture = oriented(_picture(decoded), settings)
+                if live and guard.frozen(picture, arrived):
+                    sentence = f"{settings.name}: the picture has not changed for {settings.frozen_after:g} s; the camera hangs"
+                    raise CameraError(CameraFailure.FROZEN, sentence)
+                wall = clock.utc() - timedelta(seconds=clock.monotonic() - captured)
+                yield Frame(settings.name, index, picture, captured, wall)
+                index += 1
+        if live or not settings.loop:
+            return
+        offset += last_seconds + 1 / float(stream.average_rate or 15)
+        container.seek(0)
+
+
+class _Pace:
+    """Shows a file at its own speed."""
+
+    def __init__(self, clock: Clock) -> None:
+        self._clock = clock
+        self._start: float | None = None
+
+    def wait(self, seconds: float) -> float:
+        """Wait until the picture at `seconds` of the file is due; the monotonic time at which it was."""
+        now = self._clock.monotonic()
+        if self._start is None:
+            self._start = now - seconds
+        self._clock.sleep(max(0.0, self._start + seconds - now))
+        return self._clock.monotonic()
+
+
+def _stream_seconds(packet: Any) -> float | None:
+    """The capture time that a packet carries: the sender report's clock where there is one, else the RTP timestamp."""
+    if packet.has_sidedata("prft"):
+        return float(struct.unpack("<q", bytes(packet.get_sidedata("prft"))[:8])[0]) / 1e6
+    return float(packet.pts * packet.time_base) if packet.pts is not None else None
+
+
+def _picture(decoded: Any) -> Picture:
+    """A decoder's picture without converting or copying it where it is planar."""
+    name = decoded.format.name
+    if name not in _PLANAR or decoded.width % 2 or decoded.height % 2:
+        return RgbPicture(decoded.to_ndarray(format="rgb24"))
+    y, u, v = (
+        np.frombuffer(plane, np.uint8).reshape(-1, plane.line_size)[: plane.height, : plane.width] for plane in decoded.planes
+    )
+    if "422" in name:
+        u, v = u[::2], v[::2]
+    full_range = name.startswith("yuvj") or int(decoded.color_range) == 2  # AVCOL_RANGE_JPEG
+    return YuvPicture(y, u, v, full_range)
+
+
+def _is_live(address: str) -> bool:
+    return address.startswith("/dev/") or urlsplit(address).scheme in {"rtsp", "rtsps", "http", "https"}
+
+
+_MENDS: Final = {
+    CameraFailure.REFUSED: "refused the connection; is it on, and is the port right?",
+    CameraFailure.UNAUTHORISED: "refused the user name or password; mend them in the configuration",
+    CameraFailure.FORBIDDEN: "may not be opened by this user; add it to the group video",
+    CameraFailure.NOT_FOUND: "knows no such stream; check the path after the address",
+    CameraFailure.UNREACHABLE: "cannot be reached; check the address and the network",
+    CameraFailure.TIMEOUT: "sent nothing in time; is it the right port, and is the camera overloaded?",
+    CameraFailure.NO_VIDEO: "did not send video that can be read; check that the address is a video stream",
+    CameraFailure.BUSY: "is in use by another program; close that first",
+    CameraFailure.FAULT: "failed",
+}
+
+
+def _failure(settings: Camera, error: Exception) -> CameraError:
+    """FFmpeg's error as one of ours."""
+    kind = _kind(error)
+    detail = f" ({type(error).__name__})" if kind is CameraFailure.FAULT else ""
+    return CameraError(kind, f"{settings.name}: {settings.shown} {_MENDS[kind]}{detail}")
+
+
+def _kind(error: Exception) -> CameraFailure:
+    number = getattr(error, "errno", None)
+    if isinstance(error, (av.error.HTTPUnauthorizedError, av.error.HTTPForbiddenError)):
+        return CameraFailure.UNAUTHORISED
+    if isinstance(error, (av.error.HTTPNotFoundError, FileNotFoundError)):
+        return CameraFailure.NOT_FOUND
+    if isinstance(error, ConnectionRefusedError):
+        return CameraFailure.REFUSED
+    if isinstance(error, (TimeoutError, av.error.ExitError)):
+        return CameraFailure.TIMEOUT
+    if isinstance(error, PermissionError):
+        return CameraFailure.FORBIDDEN
+    if number == errno.EBUSY:
+        return CameraFailure.BUSY
+    if number in {errno.ENETUNREACH, errno.EHOSTUNREACH, errno.EIO, errno.ENODEV, errno.ENXIO}:
+        return CameraFailure.UNREACHABLE
+    if isinstance(error, av.error.InvalidDataError):
+        return CameraFailure.NO_VIDEO
+    return CameraFailure.FAULT
+
+
+@dataclass(frozen=True, slots=True)
+class Outage:
+    """A camera gives no picture: why, and how many seconds until the next try; None when there is none."""
+
+    error: CameraError
+    retry_after: float | None
+
+
+def watch(
+    settings: Camera,
+    clock: Clock,
+    ended: Callable[[], bool],
+    on_frame: Callable[[Frame], None],
+    on_outage: Callable[[Outage], None],
+) -> None:
+    """Read a camera until `ended()`, opening it again after every failure; the body of a camera's thread.
+
+    A wrong password is tried again no faster than once a minute, since cameras lock out those who insist.
+    """
+    attempt = 0
+    while not ended():
+        opened_at, got = clock.monotonic(), False
+        try:
+            for frame in frames(settings, clock, ended):
+                got = True
+                on_frame(frame)
+            return
+        except CameraError as error:
+            if ended():
+                return
+            if got and clock.monotonic() - opened_at > 30:
+                attempt = 0  # a camera that flaps keeps its long waits
+            over = error.failure is CameraFailure.END_OF_STREAM and not _is_live(settings.address)
+            wait = backoff(attempt, settings.reconnect_min, settings.reconnect_max, random.random())
+            if error.failure is CameraFailure.UNAUTHORISED:
+                wait = max(wait, 60.0)
+            on_outage(Outage(error, None if over else wait))
+            if over:
+                return
+            attempt += 1
+            clock.sleep(wait)
