@@ -1,0 +1,1 @@
+"""From crops to decisions: embedding, gallery search, calibration, the visit and the rule that decides."""

@@ -1,0 +1,297 @@
+"""Visits: what is known of each face that is or was in view, one answer for each, re-entry joined.
+
+A `Visit` keeps the templates of its good crops, so that a change of the gallery is answered at once: every template is
+compared again with the new snapshot, and never with two galleries at a time.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from datetime import datetime
+from typing import Final
+
+import numpy as np
+
+from streamd.recognition.decision import Calibration, DecisionRules, decide
+from streamd.recognition.gallery import search
+from streamd.values import Comparison, Crop, Decision, Float32, Gallery, Outcome, Template, Track
+
+_KEPT_COMPARISONS: Final = 24  # the newest; more add nothing once their errors are correlated
+_FOREIGN_IN_A_ROW: Final = 3  # good crops unlike the visit's own before it is taken for somebody else's
+_RETRY_INTERVALS: Final = {  # seconds between crops once something has been said
+    Outcome.IDENTIFIED: 1.0,
+    Outcome.UNKNOWN: 0.5,
+    Outcome.AMBIGUOUS: 0.25,
+    Outcome.UNDECIDED: 0.25,
+}
+
+
+@dataclass(frozen=True, slots=True)
+class VisitRules:
+    """Seconds: `left_after` a face was last seen its visit ends; re-entry within `rejoin` after that goes on with it;
+    after an identification, the same subject at the same camera is said again only `cooldown` after the visit ended.
+
+    same_person: cosine above which two templates of one camera, moments apart, are one person's.
+    """
+
+    decision: DecisionRules = field(default_factory=DecisionRules)
+    max_crops_per_second: float = 8.0
+    left_after: float = 2.0
+    rejoin: float = 5.0
+    cooldown: float = 10.0
+    same_person: float = 0.3
+
+
+@dataclass(frozen=True, slots=True)
+class Announcement:
+    """A decision to publish: `visit` names it, `first_good` and `settled` are the captures (monotonic) of the first good
+    frame and of the one that settled it, `wall` the latter's UTC time, `started` the visit's UTC start.
+    """
+
+    camera: str
+    visit: int
+    decision: Decision
+    started: datetime
+    wall: datetime
+    first_good: float
+    settled: float
+    decided: float
+    others_in_view: int
+    unknown_in_view: int
+    gallery_generation: int
+
+
+@dataclass(frozen=True, slots=True)
+class Departure:
+    """A visit has ended: `seconds` long, with what was said last."""
+
+    camera: str
+    visit: int
+    outcome: Outcome
+    subject: str | None
+    seconds: float
+    started: datetime
+    wall: datetime
+
+
+@dataclass(slots=True, eq=False)
+class _Visit:
+    """One visit; `track` is the track that feeds it, or None after that ended."""
+
+    id: int
+    camera: str
+    track: int | None
+    started: float
+    started_wall: datetime
+    last_seen: float
+    last_wall: datetime
+    last_crop: float = float("-inf")
+    first_good: float | None = None
+    comparisons: list[Comparison] = field(default_factory=list)
+    failures: Counter[str] = field(default_factory=Counter)
+    looks: int = 0
+    foreign: int = 0
+    decision: Decision | None = None
+
+
+class Visits:
+    """The visits of all cameras; not thread-safe. Every method takes the time and returns what there is to publish.
+
+    `new_id` numbers visits, unique per boot.
+    """
+
+    def __init__(self, rules: VisitRules, calibration: Calibration, gallery: Gallery, new_id: Callable[[], int]) -> None:
+        self._rules = rules
+        self._gallery = gallery
+        self._calibration = calibration
+        self._new_id = new_id
+        self._open: list[_Visit] = []
+        self._cooling: dict[tuple[str, str], float] = {}
+        self.glimpses = 0
+        """Visits too short for anything to be said: too few looks, often no face at all."""
+
+    def wanted(self, camera: str, track: int, now: float) -> bool:
+        """Whether the visit of a track can use another crop now."""
+        visit = self._of_track(camera, track)
+        if visit is None:
+            return True
+        if visit.looks < self._rules.decision.min_good_frames:
+            return True  # the first answer must not wait
+        interval = 1 / self._rules.max_crops_per_second if visit.decision is None else _RETRY_INTERVALS[visit.decision.outcome]
+        # Half a frame early is on time: waiting for the next frame would halve the rate.
+        return now - visit.last_crop >= interval - 0.034
+
+    def present(self, camera: str) -> int:
+        """How many visits of a camera are in view."""
+        return sum(visit.camera == camera and visit.track is not None for visit in self._open)
+
+    def seen(self, camera: str, tracks: Sequence[Track], ended: Sequence[int], now: float, wall: datetime) -> None:
+        """Tracks in view and tracks that ended, of one frame."""
+        for visit in self._open:
+            if visit.camera == camera and visit.track in ended:
+                visit.track = None
+        for track in tracks:
+            known = self._of_track(camera, track.id)
+            if known is None:
+                self._open.append(_Visit(self._new_id(), camera, track.id, now, wall, now, wall))
+            else:
+                known.last_seen, known.last_wall = now, wall
+
+    def looked(self, crop: Crop) -> None:
+        """A crop of this track was made; a bad one is remembered with its reasons, a good one goes to the embedder."""
+        visit = self._of_track(crop.camera, crop.track)
+        if visit is not None:
+            visit.last_crop = crop.captured
+            visit.looks += 1
+            visit.failures.update(reason.value for reason in crop.quality.reasons)
+            if crop.quality.good and visit.first_good is None:
+                visit.first_good = crop.captured
+
+    def compared(self, crop: Crop, template: Template, finished: float) -> list[Announcement]:
+        """A good crop's template has come back; returns what it settles."""
+        visit = self._of_track(crop.camera, crop.track)
+        if visit is None:
+            return []
+        owner = self._owner(visit, template.vector, crop)
+        if owner is None:
+            return []
+        visit = owner
+        scores = search(template.vector[None], self._gallery)[0]
+        visit.comparisons = _against(self._gallery, visit.comparisons)
+        visit.comparisons.append(Comparison(template, scores, self._gallery, crop.quality, crop.captured, crop.wall, finished))
+        del visit.comparisons[:-_KEPT_COMPARISONS]
+        return self._judge(visit, finished)
+
+    def gallery_changed(self, gallery: Gallery, now: float) -> list[Announcement]:
+        """A new gallery is in force: everyone in view is compared with it at once."""
+        self._gallery = gallery
+        announcements: list[Announcement] = []
+        for visit in self._open:
+            if visit.track is not None and visit.comparisons:
+                visit.comparisons = _against(gallery, visit.comparisons)
+                gone = visit.decision is not None and visit.decision.subject not in (None, *gallery.names)
+                if gone:
+                    visit.decision = None
+                announcements += self._judge(visit, now)
+        return announcements
+
+    def tick(self, now: float) -> tuple[list[Announcement], list[Departure]]:
+        """End what has been out of view for long enough; a visit without a decision gets one."""
+        announcements: list[Announcement] = []
+        departures: list[Departure] = []
+        gone = [visit for visit in self._open if visit.track is None and now - visit.last_seen >= self._rules.left_after]
+        for visit in gone:
+            if visit.looks < self._rules.decision.min_good_frames:
+                self._open.remove(visit)
+                self.glimpses += 1
+                continue
+            if visit.decision is None:
+                announcements += self._judge(visit, now, ended=True)
+            if now - visit.last_seen >= max(self._rules.rejoin, self._rules.left_after):
+                self._open.remove(visit)
+                departures.append(self._departed(visit))
+        return announcements, departures
+
+    def _of_track(self, camera: str, track: int) -> _Visit | None:
+        return next((visit for visit in self._open if visit.camera == camera and visit.track == track), None)
+
+    def _departed(self, visit: _Visit) -> Departure:
+        outcome = visit.decision.outcome if visit.decision else Outcome.UNDECIDED
+        subject = visit.decision.subject if visit.decision else None
+        if subject is not None:
+            self._cooling[visit.camera, subject] = visit.last_seen
+        return Departure(
+            visit.camera, visit.id, outcome, subject, visit.last_seen - visit.started, visit.started_wall, visit.last_wall
+        )
+
+    def _owner(self, visit: _Visit, vector: Float32, crop: Crop) -> _Visit | None:
+        """The visit that a template belongs to: the track's own, the one it re-enters, or a new one after a mix-up.
+
+        None while it is unlike the visit's own but not yet often enough: it then counts for nobody.
+        """
+        if not visit.comparisons:
+            return self._rejoined(visit, vector, crop.captured)
+        if _likeness(visit, vector) >= self._rules.same_person:
+            visit.foreign = 0
+            return visit
+        visit.foreign += 1
+        if visit.foreign < _FOREIGN_IN_A_ROW:
+            return None
+        # The tracker took another person for this one: what was gathered for the first must not count for the second.
+        track, visit.track = visit.track, None
+        fresh = _Visit(self._new_id(), visit.camera, track, crop.captured, crop.wall, crop.captured, crop.wall)
+        fresh.last_crop = fresh.first_good = crop.captured
+        fresh.looks = 1
+        self._open.append(fresh)
+        return fresh
+
+    def _rejoined(self, visit: _Visit, vector: Float32, captured: float) -> _Visit:
+        """The visit not in view in that frame which a new track's first template continues, or the new visit itself."""
+        away = (one for one in self._open if one.camera == visit.camera and one.last_seen < captured and one.comparisons)
+        earlier = next((one for one in away if _likeness(one, vector) >= self._rules.same_person), None)
+        if earlier is None:
+            return visit
+        earlier.track, earlier.last_seen, earlier.last_wall = visit.track, visit.last_seen, visit.last_wall
+        earlier.last_crop = visit.last_crop
+        earlier.looks += visit.looks
+        self._open.remove(visit)
+        return earlier
+
+    def _judge(self, visit: _Visit, now: float, ended: bool = False) -> list[Announcement]:
+        failures = [reason for reason, _ in visit.failures.most_common(3)]
+        visit.comparisons = _against(self._gallery, visit.comparisons)
+        decision = decide(
+            visit.comparisons, self._gallery, self._rules.decision, self._calibration, ended=ended, failures=failures
+        )
+        if decision is None or not _is_news(visit.decision, decision):
+            return []
+        visit.decision = decision
+        cooled = self._cooling.get((visit.camera, decision.subject or ""), float("-inf"))
+        if decision.subject is not None and now - cooled < self._rules.cooldown:
+            return []
+        return [self._announcement(visit, decision, now)]
+
+    def _announcement(self, visit: _Visit, decision: Decision, now: float) -> Announcement:
+        in_view = [other for other in self._open if other.camera == visit.camera and other.track is not None]
+        others = [other for other in in_view if other is not visit]
+        unknown = sum(other.decision is None or other.decision.subject is None for other in others)
+        newest = visit.comparisons[-1] if visit.comparisons else None
+        return Announcement(
+            camera=visit.camera,
+            visit=visit.id,
+            decision=decision,
+            started=visit.started_wall,
+            wall=newest.wall if newest else visit.last_wall,
+            first_good=visit.first_good if visit.first_good is not None else visit.started,
+            settled=newest.captured if newest and visit.track is not None else now,
+            decided=now,
+            others_in_view=len(others),
+            unknown_in_view=unknown,
+            gallery_generation=self._gallery.generation,
+        )
+
+
+def _is_news(before: Decision | None, now: Decision) -> bool:
+    """Whether a decision is said: the first, and a stronger one than `unknown`, `ambiguous` or `undecided`."""
+    if before is None:
+        return True
+    rank = (Outcome.UNDECIDED, Outcome.UNKNOWN, Outcome.AMBIGUOUS, Outcome.IDENTIFIED)
+    return rank.index(now.outcome) > rank.index(before.outcome)
+
+
+def _likeness(visit: _Visit, vector: Float32) -> float:
+    """The mean cosine of a template with those of a visit."""
+    return float(np.mean([one.template.vector @ vector for one in visit.comparisons]))
+
+
+def _against(gallery: Gallery, comparisons: list[Comparison]) -> list[Comparison]:
+    """The comparisons of a visit made anew where they were against an older gallery."""
+    if not comparisons or comparisons[-1].gallery is gallery:
+        return comparisons
+    scores = search(np.stack([one.template.vector for one in comparisons]), gallery)
+    return [
+        Comparison(one.template, row, gallery, one.quality, one.captured, one.wall, one.finished)
+        for one, row in zip(comparisons, scores, strict=True)
+    ]
