@@ -1,0 +1,80 @@
+"""One photo's verdict: the same detection, quality and alignment that frames go through, and advice where it is refused."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Final
+
+import cv2
+import numpy as np
+
+from streamd.enrolment.images import PhotoReason, decode
+from streamd.values import Float32, QualityReason, Template, UInt8
+from streamd.vision.analysis import AnalysedFace, FaceAnalyser
+
+_RIVAL: Final = 0.5  # a second face of at least this share of the first one's width makes the photo unclear
+_PADDING: Final = 0.35  # of the long side, around photos that are cut too tight for the detector
+
+ADVICE: Final[dict[str, str]] = {
+    PhotoReason.NOT_A_PICTURE: "this is no JPEG, PNG, WebP or BMP picture; convert it (HEIC photos too) and drop it again",
+    PhotoReason.TOO_LARGE: "the file is too large; save it with fewer pixels",
+    PhotoReason.UNREADABLE: "the file cannot be read; check its permissions",
+    PhotoReason.NO_FACE: "no face was found; use a photo in which the face fills at least a tenth of the width",
+    PhotoReason.SEVERAL_FACES: "several faces are in it; cut the photo so that only the person's own face is left",
+    PhotoReason.NO_TEMPLATE: "the model gave no template for it; use another photo",
+    PhotoReason.NO_NAME: "the folder's name has no letter or digit to name the person by; rename the folder",
+    QualityReason.TOO_SMALL: "the face is too small; use a photo taken from nearer",
+    QualityReason.BLURRED: "the face is blurred; use a sharper photo",
+    QualityReason.DARK: "the face is too dark; use a photo with light on the face",
+    QualityReason.OVEREXPOSED: "the face is too bright; use a photo with less light",
+    QualityReason.FLAT: "the face has too little contrast; use a photo without haze or veil",
+    QualityReason.TURNED_AWAY: "the face is turned too far away; look towards the camera",
+    QualityReason.TILTED: "the head leans too far; hold it upright, or turn the photo",
+    QualityReason.CUT_OFF: "the face is cut off; use a photo that shows all of it",
+    QualityReason.NO_LANDMARKS: "the parts of the face cannot be made out; use a clearer photo",
+}
+"""One sentence for each reason that a photo can be refused for."""
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class PhotoVerdict:
+    """What a photo is worth: a template (float32 (D,), unit length), or the reasons why it is not used."""
+
+    reasons: tuple[str, ...]
+    vector: Float32 | None
+
+    @property
+    def advice(self) -> str:
+        """What to do about a refused photo; empty for an accepted one."""
+        return "; ".join(ADVICE[reason] for reason in self.reasons)
+
+
+def judge(data: bytes, analyser: FaceAnalyser, embed: Callable[[UInt8], Template | None]) -> PhotoVerdict:
+    """The verdict on a photo's bytes; `embed` turns one aligned crop (uint8 (150, 150, 3)) into a template."""
+    image = decode(data)
+    if isinstance(image, PhotoReason):
+        return PhotoVerdict((image,), None)
+    faces = _faces(image, analyser)
+    if not faces:
+        return PhotoVerdict((PhotoReason.NO_FACE,), None)
+    if len(faces) > 1 and _width(faces[1]) >= _RIVAL * _width(faces[0]):
+        return PhotoVerdict((PhotoReason.SEVERAL_FACES,), None)
+    if not faces[0].quality.good:
+        return PhotoVerdict(faces[0].quality.reasons, None)
+    template = embed(faces[0].crop)
+    return PhotoVerdict((PhotoReason.NO_TEMPLATE,), None) if template is None else PhotoVerdict((), template.vector)
+
+
+def _faces(image: UInt8, analyser: FaceAnalyser) -> list[AnalysedFace]:
+    """The faces of a photo, largest first; one cut tight around the face is looked at again with room around it."""
+    found = analyser.analyse(image)
+    if not found:
+        edge = int(_PADDING * max(image.shape[:2]))
+        padded = cv2.copyMakeBorder(image, edge, edge, edge, edge, cv2.BORDER_CONSTANT, value=(114, 114, 114))
+        found = analyser.analyse(np.asarray(padded, np.uint8))
+    return found
+
+
+def _width(seen: AnalysedFace) -> float:
+    return float(seen.face.box[2] - seen.face.box[0])
