@@ -11,6 +11,7 @@ import logging
 import os
 import re
 import unicodedata
+import zipfile
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -117,7 +118,7 @@ class VerdictCache:
                         self._verdicts[str(digest)] = PhotoVerdict(refused, None if refused else vector)
         except FileNotFoundError:
             pass
-        except (OSError, ValueError, KeyError) as error:
+        except (OSError, ValueError, KeyError, EOFError, RuntimeError, zipfile.BadZipFile) as error:
             log.warning("%s: the cache cannot be read (%s); every photo is judged anew", path, error)
         self._saved = frozenset(self._verdicts)
 

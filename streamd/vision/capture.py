@@ -33,7 +33,7 @@ log = logging.getLogger(__name__)
 _IMAGE_SUFFIXES: Final = frozenset({".jpg", ".jpeg", ".png", ".webp", ".bmp"})
 _PLANAR: Final = frozenset({"yuv420p", "yuvj420p", "yuv422p", "yuvj422p"})
 _CLOCK_WINDOW: Final = 256  # packets over which the least delay of a stream is remembered
-_FROZEN_GREY: Final = (320, 180)
+_FROZEN_CELLS: Final = 320
 
 
 @dataclass(frozen=True, slots=True)
@@ -104,7 +104,7 @@ class FrozenGuard:
 
     def frozen(self, picture: Picture, now: float) -> bool:
         """True when nothing, not even the sensor's noise, has changed for `after` seconds."""
-        grey = picture.grey(*_FROZEN_GREY)
+        grey = picture.grey(_FROZEN_CELLS)
         if self._grey is None or not np.array_equal(grey, self._grey):
             self._grey, self._changed_at = grey, now
         return now - self._changed_at >= self._after

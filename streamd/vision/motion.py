@@ -9,8 +9,8 @@ import numpy as np
 
 from streamd.values import Float32, UInt8
 
-SIZE: Final = (96, 54)
-"""Width and height of the grey copy that the gate looks at: an area average of 13x13 pixels at 1280x720, so noise is gone."""
+CELLS: Final = 80
+"""How many cells the long side is cut into: averages of 16x16 pixels at 1280x720, so that noise is gone."""
 
 _MEMORY_SECONDS = 2.0  # how fast the remembered scene follows slow light; a person who stays is kept by the tracker
 
@@ -34,7 +34,7 @@ class MotionGate:
         self._moved_at: float | None = None
 
     def moving(self, grey: UInt8, now: float) -> bool:
-        """True while something moves and `hold_seconds` longer; grey: uint8 (54, 96); now: seconds, monotonic.
+        """True while something moves and `hold_seconds` longer; grey: uint8 (rows, columns); now: seconds, monotonic.
 
         The first picture, and one of another size, counts as motion. A change of the whole picture's brightness does not.
         """

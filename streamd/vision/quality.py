@@ -73,8 +73,8 @@ def judge(crop: UInt8, mesh: Float32, width: int, height: int, rules: QualityRul
     brightness, contrast = float(grey[_FACE].mean()), float(grey[_FACE].std())
     sharp = sharpness(grey, eye_distance)
     yaw, pitch, roll = pose(mesh)
-    inside = np.asarray((mesh[:, :2] >= 0) & (mesh[:, :2] < [width, height])).all(1)
-    cut_off = float(inside.mean()) < _MIN_INSIDE or not inside[list(FIVE_POINTS)].all()
+    inside = np.all((mesh[:, :2] >= 0) & (mesh[:, :2] < [width, height]), axis=1)
+    cut_off = float(np.mean(inside)) < _MIN_INSIDE or not np.all(np.take(inside, FIVE_POINTS))
     tests = (
         (eye_distance < rules.min_eye_distance_pixels, QualityReason.TOO_SMALL),
         (cut_off, QualityReason.CUT_OFF),

@@ -13,7 +13,7 @@ from typing import Final
 from streamd.values import Crop, Frame, Track
 from streamd.vision.alignment import VERSION
 from streamd.vision.analysis import FaceAnalyser
-from streamd.vision.motion import SIZE, MotionGate, MotionRules
+from streamd.vision.motion import CELLS, MotionGate, MotionRules
 from streamd.vision.tracking import Tracker
 
 _CALM_INTERVAL_SECONDS: Final = 0.2  # between looks while every visit in view has what it needs
@@ -58,7 +58,7 @@ class Watcher:
     def watch(self, frame: Frame) -> Sighting:
         """What `frame` shows. Frames come in the order of their capture."""
         now = frame.captured
-        moving = self._gate is None or self._gate.moving(frame.picture.grey(*SIZE), now)
+        moving = self._gate is None or self._gate.moving(frame.picture.grey(CELLS), now)
         if not moving and not self._tracker.active:
             return self._skip(frame, "still")
         calm = self._visible and not any(self._wanted(track.id, now) for track in self._visible)
