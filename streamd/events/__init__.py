@@ -1,0 +1,1 @@
+"""What leaves the program: the contract, and the ways to the broker."""
