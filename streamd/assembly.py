@@ -1,0 +1,115 @@
+"""What the configuration says, as the values that each stage takes; the stages themselves know no configuration."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from typing import Final
+
+from streamd.config import Config
+from streamd.credentials import redact
+from streamd.events.broker import BrokerSettings
+from streamd.events.contract import Topics
+from streamd.recognition.card import ModelCard, read_card
+from streamd.recognition.decision import DecisionRules
+from streamd.recognition.embedding import Embedder, open_embedder
+from streamd.recognition.visit import VisitRules
+from streamd.vision.capture import Camera
+from streamd.vision.detection import DetectionRules
+from streamd.vision.motion import MotionRules
+from streamd.vision.quality import QualityRules
+
+SHIPPED_CARD: Final = Path(__file__).resolve().parent / "models" / "sface.json"
+"""The card of the model that comes with streamd."""
+
+
+def cameras(config: Config) -> dict[str, Camera]:
+    """Every camera by name, disabled ones too."""
+    return {
+        name: Camera(
+            name=name,
+            address=camera.url().get_secret_value(),
+            shown=redact(camera.source),
+            rotation=camera.rotation,
+            region=camera.region,
+            max_fps=camera.max_fps,
+            open_timeout=camera.open_timeout_seconds,
+            read_timeout=camera.read_timeout_seconds,
+            reconnect_min=camera.reconnect_min_seconds,
+            reconnect_max=camera.reconnect_max_seconds,
+            frozen_after=camera.frozen_after_seconds,
+            loop=camera.loop,
+        )
+        for name, camera in config.cameras.items()
+    }
+
+
+def motion_rules(config: Config) -> MotionRules | None:
+    """The motion gate's rules, or None where it is switched off."""
+    motion = config.motion
+    return MotionRules(motion.threshold, motion.min_area, motion.hold_seconds) if motion.enabled else None
+
+
+def detection_rules(config: Config) -> DetectionRules:
+    """What counts as a face."""
+    return DetectionRules(config.detection.min_score, config.detection.max_faces, config.detection.tiles)
+
+
+def quality_rules(config: Config) -> QualityRules:
+    """Which crops are compared."""
+    return QualityRules(**dict(config.quality))
+
+
+def visit_rules(config: Config) -> VisitRules:
+    """When a visit is decided, ends and goes on."""
+    rule = config.decision
+    decision = DecisionRules(rule.max_false_accepts, rule.margin, rule.min_good_frames, rule.unknown_after_good_frames)
+    return VisitRules(
+        decision=decision,
+        max_crops_per_second=rule.max_crops_per_second,
+        left_after=rule.left_after_seconds,
+        rejoin=rule.rejoin_seconds,
+        cooldown=rule.cooldown_seconds,
+    )
+
+
+def detection_workers(config: Config) -> int:
+    """How many threads detect: as configured, else one for two cameras, at most one per core."""
+    if config.detection.workers is not None:
+        return config.detection.workers
+    return max(1, min((len(config.cameras) + 1) // 2, os.cpu_count() or 1))
+
+
+def broker_settings(config: Config) -> BrokerSettings:
+    """Where the broker is and how to speak to it."""
+    mqtt = config.mqtt
+    return BrokerSettings(
+        host=mqtt.host,
+        port=mqtt.port,
+        tls=mqtt.tls,
+        ca_file=mqtt.ca_file,
+        certificate=mqtt.client_certificate,
+        key=mqtt.client_key,
+        username=mqtt.username,
+        password=mqtt.password.get_secret_value() if mqtt.password is not None else None,
+        client_id=mqtt.client_id,
+        protocol=mqtt.protocol,
+        keepalive=mqtt.keepalive_seconds,
+        reconnect_min=mqtt.reconnect_min_seconds,
+        reconnect_max=mqtt.reconnect_max_seconds,
+        max_age=mqtt.max_age_seconds,
+    )
+
+
+def topics(config: Config) -> Topics:
+    """The addresses of this node."""
+    return Topics(config.mqtt.base_topic)
+
+
+def open_model(config: Config) -> tuple[Embedder, ModelCard]:
+    """The embedder and the card of the configured model. Raises ModelError."""
+    path = config.model.card or SHIPPED_CARD
+    model = config.model
+    card = read_card(path)
+    embedder = open_embedder(path, model.backend, model.threads, config.state / "models", model.batch_sizes)
+    return embedder, card

@@ -1,0 +1,145 @@
+"""`streamd check`: tries everything that a start needs, once, and says of each part whether it works and what to do if not."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from enum import StrEnum
+from pathlib import Path
+
+import numpy as np
+
+from streamd import assembly
+from streamd.clock import Clock, SystemClock
+from streamd.config import Config
+from streamd.enrolment.folder import EnrolmentFolder, VerdictCache, cache_key
+from streamd.enrolment.photo import PhotoVerdict, judge
+from streamd.errors import BrokerError, CameraError, StreamdError
+from streamd.events.mqtt import probe
+from streamd.recognition.embedding import Embedder
+from streamd.values import Template, UInt8
+from streamd.vision.analysis import FaceAnalyser
+from streamd.vision.capture import Camera, frames
+
+_BROKER_SECONDS = 5.0
+
+
+class State(StrEnum):
+    """How a part fares."""
+
+    OK = "ok"
+    WARNING = "warning"
+    FAILED = "failed"
+
+
+@dataclass(frozen=True, slots=True)
+class Finding:
+    """One line of the table: the part, its state, what was seen, and what to do if it is not well."""
+
+    part: str
+    state: State
+    seen: str
+    mend: str = ""
+
+
+def check(config: Config, clock: Clock | None = None) -> Iterator[Finding]:
+    """Every finding, as it comes: configuration, state, model, gallery, cameras (all at once), broker."""
+    clock = clock or SystemClock()
+    for warning in config.warnings():
+        seen, _, mend = warning.partition("; ")
+        yield Finding("configuration", State.WARNING, seen, mend)
+    yield Finding("configuration", State.OK, f"{len(config.cameras)} camera(s), node {config.node!r}")
+    yield _state(config.state)
+    # The vision networks may open no socket; so they live on a thread of their own.
+    with ThreadPoolExecutor(1, "vision") as vision:
+        yield from vision.submit(lambda: list(_model_and_gallery(config))).result()
+    cameras = assembly.cameras(config)
+    enabled = {name: camera for name, camera in cameras.items() if config.cameras[name].enabled}
+    for name in cameras.keys() - enabled.keys():
+        yield Finding(f"camera {name}", State.WARNING, "switched off in the configuration", "set enabled: true to use it")
+    with ThreadPoolExecutor(max(1, len(enabled)), "camera") as pool:
+        yield from pool.map(lambda camera: _camera(camera, clock), enabled.values())
+    yield _broker(config)
+
+
+def _state(folder: Path) -> Finding:
+    try:
+        folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+        trial = folder / ".check"
+        trial.write_bytes(b"")
+        trial.unlink()
+    except OSError as error:
+        why = (error.strerror or "error").lower()
+        return Finding("state folder", State.FAILED, f"{folder}: {why}", "make it writable for this user, or set `state`")
+    return Finding("state folder", State.OK, str(folder))
+
+
+def _model_and_gallery(config: Config) -> Iterator[Finding]:
+    try:
+        embedder, card = assembly.open_model(config)
+        with FaceAnalyser(assembly.detection_rules(config), assembly.quality_rules(config)) as analyser:
+            yield Finding(
+                "model", State.OK, f"{embedder.model}, {embedder.dimension} numbers, from {card.provenance.source.title}"
+            )
+            yield from _gallery(config, embedder, analyser)
+    except StreamdError as error:
+        yield Finding("model", State.FAILED, *_parts(str(error)))
+
+
+def _gallery(config: Config, embedder: Embedder, analyser: FaceAnalyser) -> Iterator[Finding]:
+    def embed(image: UInt8) -> Template | None:
+        vector = embedder.embed([image])[0]
+        return Template(vector, embedder.model) if np.isfinite(vector).all() else None
+
+    def verdict(data: bytes) -> PhotoVerdict:
+        return judge(data, analyser, embed)
+
+    # The running daemon's cache is read but not written: it may be writing it now.
+    key = cache_key(embedder.model, assembly.quality_rules(config))
+    cache = VerdictCache(config.state / "templates.npz", key, embedder.dimension, keep=False)
+    try:
+        folder = EnrolmentFolder(config.gallery_folder, cache, verdict, embedder.model, embedder.dimension)
+        enrolment, _, _ = folder.refresh(2**62)
+    except StreamdError as error:
+        yield Finding("gallery", State.FAILED, *_parts(str(error)))
+        return
+    for photo in enrolment.refused:
+        yield Finding(f"photo {photo.photo}", State.WARNING, ", ".join(photo.reasons).replace("_", " "), photo.advice)
+    people, photos = len(enrolment.gallery.names), len(enrolment.gallery.photos)
+    if enrolment.problem is not None:
+        yield Finding("gallery", State.FAILED, *_parts(enrolment.problem))
+    elif not people:
+        mend = f"drop a photo into {config.gallery_folder}/<name>/"
+        yield Finding("gallery", State.WARNING, f"{config.gallery_folder}: nobody is enrolled, everyone will be unknown", mend)
+    else:
+        yield Finding("gallery", State.OK, f"{people} people, {photos} photos in {config.gallery_folder}")
+
+
+def _camera(camera: Camera, clock: Clock) -> Finding:
+    part = f"camera {camera.name}"
+    started = clock.monotonic()
+    try:
+        for frame in frames(camera, clock, lambda: False):
+            seconds = clock.monotonic() - started
+            seen = f"{camera.shown}: {frame.picture.width}x{frame.picture.height}, first picture after {seconds:.1f} s"
+            return Finding(part, State.OK, seen)
+        return Finding(part, State.FAILED, f"{camera.shown} gave no picture", "check that it is a video")
+    except CameraError as error:
+        return Finding(part, State.FAILED, *_parts(str(error)))
+
+
+def _broker(config: Config) -> Finding:
+    settings = assembly.broker_settings(config)
+    try:
+        probe(settings, _BROKER_SECONDS)
+    except BrokerError as error:
+        return Finding("broker", State.FAILED, *_parts(str(error)))
+    how = "TLS" if settings.tls else "not encrypted"
+    return Finding("broker", State.OK, f"{settings.address}, MQTT {settings.protocol}, {how}")
+
+
+def _parts(sentence: str) -> tuple[str, str]:
+    """A sentence of ours as what was seen and what to do."""
+    seen, _, mend = sentence.partition("; ")
+    return seen, mend

@@ -1,0 +1,149 @@
+"""The command line: `streamd run|check|demo|simulate|bench|version`. Thin: each command is a module of its own."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import logging
+import os
+import sys
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Final
+
+from streamd import __version__
+from streamd.errors import StreamdError
+
+_EXIT_SOFTWARE: Final = 70  # sysexits.h: an internal fault
+_LOG_FORMAT: Final = "%(asctime)s %(levelname)-7s %(message)s"
+_JOURNAL_FORMAT: Final = "%(levelname)s %(message)s"  # the journal stamps the time itself
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run one command; returns its exit status (sysexits.h where it is an error that a person can mend)."""
+    options = _parser().parse_args(arguments)
+    command: Callable[[argparse.Namespace], int] = options.command
+    try:
+        return command(options)
+    except StreamdError as error:
+        for line in str(error).splitlines():
+            print(f"streamd: {line}", file=sys.stderr)
+        return error.exit_status
+    except KeyboardInterrupt:
+        return 130
+    except BrokenPipeError:
+        return 0  # the reader, such as `head`, has seen enough
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(prog="streamd", description="Faces at the door, decided and told over MQTT.")
+    commands = parser.add_subparsers(required=True, metavar="COMMAND")
+
+    def add(name: str, run: Callable[[argparse.Namespace], int], text: str) -> argparse.ArgumentParser:
+        command = commands.add_parser(name, help=text, description=text)
+        command.set_defaults(command=run)
+        return command
+
+    run = add("run", _run, "Watch the cameras and publish who comes, until stopped.")
+    _config_option(run)
+    run.add_argument("--pictures", type=Path, metavar="FOLDER", help="leave an annotated picture of each decision")
+    check = add("check", _check, "Try the configuration, cameras, model, gallery and broker, and say what to mend.")
+    _config_option(check)
+    _json_option(check)
+    demo = add("demo", _demo, "Recognise a face in a video stream, with a broker and a camera of its own.")
+    demo.add_argument("--camera", metavar="CAMERA", help="your own: 0 for /dev/video0, a device, or an rtsp:// address")
+    demo.add_argument("--photo", type=Path, metavar="FILE", help="with --camera: a photo of you, enrolled before the start")
+    demo.add_argument("--name", default="You", help="with --photo: your name (default: You)")
+    demo.add_argument("--seconds", type=float, help="with --camera: end after so long (default: with Ctrl-C)")
+    demo.add_argument(
+        "--output", type=Path, default=Path("demo-output"), help="where everything is left (default: demo-output)"
+    )
+    _json_option(demo)
+    simulate = add("simulate", _simulate, "Play scripted visits onto MQTT, for people who write automations.")
+    _config_option(simulate)
+    simulate.add_argument("scenario", nargs="?", default="all", help="identified, unknown, ambiguous, camera-fault or all")
+    simulate.add_argument("--broker", metavar="URL", help="instead of a configuration: mqtt://host[:port]")
+    simulate.add_argument("--speed", type=float, default=1.0, help="how many times as fast (default: 1)")
+    bench = add("bench", _bench, "Measure what is promised in figures; without a name, everything.")
+    bench.add_argument("benchmark", nargs="*", metavar="NAME", help="see --list")
+    bench.add_argument("--list", action="store_true", help="name the benchmarks and what each measures")
+    bench.add_argument("--seconds", type=float, help="how long each part is measured (default: the benchmark's own)")
+    _json_option(bench)
+    version = add("version", _version, "Print the version.")
+    _json_option(version)
+    return parser
+
+
+def _config_option(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument(
+        "--config", type=Path, metavar="FILE", help="the configuration (default: $STREAMD_CONFIG, /etc/streamd/streamd.yaml)"
+    )
+
+
+def _json_option(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--json", action="store_true", help="print JSON, for scripts")
+
+
+def _run(options: argparse.Namespace) -> int:
+    from streamd.config import find, load
+    from streamd.service import serve
+
+    config = load(find(options.config, os.environ), os.environ)
+    if options.pictures is not None:
+        config = config.model_copy(update={"debug": config.debug.model_copy(update={"pictures": options.pictures})})
+    logging.basicConfig(
+        level=config.log.level.upper(), format=_JOURNAL_FORMAT if "JOURNAL_STREAM" in os.environ else _LOG_FORMAT
+    )
+    try:
+        serve(config, os.environ)
+    except StreamdError:
+        raise
+    except Exception:  # the outermost loop
+        logging.getLogger(__name__).critical("streamd ends because of an internal fault", exc_info=True)
+        return _EXIT_SOFTWARE
+    return 0
+
+
+def _check(options: argparse.Namespace) -> int:
+    from streamd.check import State, check
+    from streamd.config import find, load
+    from streamd.display import findings_table
+
+    config = load(find(options.config, os.environ), os.environ)
+    logging.basicConfig(level=logging.ERROR, format=_LOG_FORMAT)
+    findings = list(check(config))
+    if options.json:
+        rows = [{"part": one.part, "state": one.state.value, "seen": one.seen, "mend": one.mend} for one in findings]
+        print(json.dumps(rows, indent=2))
+    else:
+        findings_table(findings)
+    from streamd.errors import EXIT_UNAVAILABLE
+
+    return EXIT_UNAVAILABLE if any(one.state is State.FAILED for one in findings) else 0
+
+
+def _demo(options: argparse.Namespace) -> int:
+    from streamd.demo.play import play
+
+    return play(options.output, options.camera, options.photo, options.name, options.seconds, as_json=options.json)
+
+
+def _simulate(options: argparse.Namespace) -> int:
+    from streamd.simulate import run
+
+    return run(options.scenario, options.broker, options.config, options.speed)
+
+
+def _bench(options: argparse.Namespace) -> int:
+    from streamd.bench.run import run
+
+    return run(options.benchmark, list_them=options.list, seconds=options.seconds, as_json=options.json)
+
+
+def _version(options: argparse.Namespace) -> int:
+    print(json.dumps({"version": __version__}) if options.json else f"streamd {__version__}")
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,583 @@
+"""The daemon: builds the stages from the configuration, joins them by threads, starts and stops them. The only wiring.
+
+    camera-<name>     decodes one camera, leaves its newest frame in `Latest`               (one thread each)
+    detection-<n>     takes frames in turn: motion, detection, tracking, crops              (a few; a camera has one of them)
+    embedder          takes batches from `Batcher`, embeds, compares, decides, publishes    (one)
+    gallery           watches the enrolment folder, builds galleries aside, swaps them      (one)
+    MQTT, metrics     their libraries' own
+    main              ticks four times a second: ends visits, publishes states, feeds the watchdog
+
+Frames that nobody took in time are replaced by newer ones, crops beyond the `Batcher`'s capacity drop the oldest, both
+counted; decisions never wait (events/outbox.py). An exception in a thread ends the daemon with its traceback and status 70.
+"""
+
+from __future__ import annotations
+
+import functools
+import itertools
+import logging
+import threading
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Final
+
+import numpy as np
+import watchfiles
+
+from streamd import assembly, debug
+from streamd.clock import Clock, SystemClock, clock_synchronised
+from streamd.config import Config
+from streamd.enrolment.folder import Enrolment, EnrolmentFolder, PhotoEvent, VerdictCache, cache_key
+from streamd.enrolment.photo import PhotoVerdict, judge
+from streamd.events.contract import (
+    CameraCondition,
+    CameraState,
+    GalleryEvent,
+    GalleryState,
+    LastSeen,
+    Left,
+    PhotoProblem,
+    Presence,
+    Verdict,
+    VisitEvent,
+)
+from streamd.events.outbox import EventSink
+from streamd.handoff import Batcher, Latest
+from streamd.health import CameraHealth, Heartbeats, Rate, Tally
+from streamd.metrics import Gauge, MetricsServer
+from streamd.recognition.decision import Calibration
+from streamd.recognition.embedding import Embedder
+from streamd.recognition.visit import Announcement, Departure, Visits
+from streamd.values import Crop, Float32, Frame, Gallery, Outcome, Template, Track, UInt8
+from streamd.vision.analysis import FaceAnalyser
+from streamd.vision.capture import Camera, Outage, watch
+from streamd.vision.watching import Watcher
+
+log = logging.getLogger(__name__)
+
+_TICK_SECONDS: Final = 0.25
+_STATE_SECONDS: Final = 10.0  # between camera states while nothing changes
+_WORKER_GOOD_FOR: Final = 8.0  # seconds within which every worker must move, so that a hang is noticed in WatchdogSec
+_RESCAN_SECONDS: Final = 30.0  # file-system events can be lost; a look at the folder cannot
+_STOP_SECONDS: Final = 2.0
+_EXIT_SOFTWARE: Final = 70  # sysexits.h: an internal fault
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class _Request:
+    """A picture to embed, uint8 (150, 150, 3), and whom to tell: a unit vector, or None where the model gave none."""
+
+    image: UInt8
+    reply: Callable[[Float32 | None, float], None]
+
+
+@dataclass(frozen=True, slots=True)
+class _Blind:
+    """A camera gives no picture any more."""
+
+    camera: str
+    at: float
+
+
+class Daemon:
+    """Cameras to decisions; `run` returns when `stop` was called, or raises what a thread could not handle."""
+
+    def __init__(
+        self,
+        config: Config,
+        sink: EventSink,
+        embedder: Embedder,
+        calibration: Calibration,
+        *,
+        boot: str,
+        tally: Tally | None = None,
+        clock: Clock | None = None,
+        on_tick: Callable[[float, tuple[str, ...]], None] = lambda _now, _late: None,
+        on_progress: Callable[[str], None] = lambda _text: None,
+    ) -> None:
+        """boot: identifies this run. on_tick: time and the workers that hang. on_progress: what the start is busy with."""
+        self._config = config
+        self._sink = sink
+        self._embedder = embedder
+        self._stopping = threading.Event()
+        self._clock = clock or SystemClock(self._stopping)
+        self._on_tick, self._on_progress = on_tick, on_progress
+        self._boot = boot
+        self._sequence = itertools.count(1)
+        self._fault: BaseException | None = None
+        self.started = False
+        """Whether the gallery is loaded and every stage runs."""
+        self.tally = tally or Tally()
+        self.heartbeats = Heartbeats()
+        self._cameras = assembly.cameras(config)
+        self.health = {name: CameraHealth(enabled=config.cameras[name].enabled) for name in self._cameras}
+        self._rates = {name: Rate() for name in self._cameras}
+        self._toggled = {name: threading.Event() for name in self._cameras}
+        self._latest = [Latest[str, Frame | _Blind]() for _ in range(assembly.detection_workers(config))]
+        self._batcher = Batcher[_Request](embedder.batch_sizes, config.model.max_wait_milliseconds / 1000)
+        self._visits_lock = threading.Lock()
+        self._tracks, self._visit_ids = itertools.count(1), itertools.count(1)
+        empty = Gallery(np.zeros((0, embedder.dimension), np.float32), np.zeros(0, np.int32), (), (), 0, embedder.model)
+        self._visits = Visits(assembly.visit_rules(config), calibration, empty, functools.partial(next, self._visit_ids))
+        self._enrolment = Enrolment(empty)
+        self._gallery_ready = threading.Event()
+        self._rescan = threading.Event()
+        self._presence: dict[str, int] = {}
+        self._states: dict[str, tuple[bool, str | None]] = {}
+        self._states_at = float("-inf")
+        self._pictures = (
+            debug.PictureFolder(config.debug.pictures, config.debug.max_pictures) if config.debug.pictures else None
+        )
+        self._threads: list[threading.Thread] = []
+        self._metrics: MetricsServer | None = None
+
+    @property
+    def threads(self) -> tuple[threading.Thread, ...]:
+        """The threads of the stages, named as in the list above."""
+        return tuple(self._threads)
+
+    @property
+    def frames_replaced(self) -> int:
+        """How many frames a newer one replaced before anybody looked."""
+        return sum(slots.replaced for slots in self._latest)
+
+    @property
+    def enrolment(self) -> Enrolment:
+        """The gallery in force and the photos that are not used."""
+        return self._enrolment
+
+    def stop(self) -> None:
+        """Ask the daemon to end; safe from a signal handler."""
+        self._stopping.set()
+        self._rescan.set()
+        for toggled in self._toggled.values():
+            toggled.set()
+
+    def reload(self) -> None:
+        """Look at the enrolment folder now."""
+        self._rescan.set()
+
+    def enable(self, camera: str | None, enabled: bool) -> list[str]:
+        """Switch one camera, or all, on or off; the names that were switched, or KeyError for an unknown one."""
+        names = list(self._cameras) if camera is None else [camera]
+        for name in names:
+            self.health[name].enabled = enabled
+            self._toggled[name].set()
+        return names
+
+    def run(self) -> None:
+        """Start every stage, tick until stopped, end every thread within the stop budget."""
+        try:
+            self._start_threads()
+            while not self._stopping.is_set():
+                self._tick()
+                self._stopping.wait(_TICK_SECONDS)
+        finally:
+            self._join()
+        if self._fault is not None:
+            raise self._fault
+
+    # Starting and stopping
+
+    def _start_threads(self) -> None:
+        self._start("embedder", self._embed)
+        self._start("gallery", self._watch_gallery)
+        if self._config.metrics.port is not None:
+            self._metrics = MetricsServer(self._config.metrics.address, self._config.metrics.port, self.tally, self._gauges)
+        while not self._gallery_ready.wait(_TICK_SECONDS):
+            self._on_tick(self._clock.monotonic(), ())
+            if self._stopping.is_set():
+                return
+        for index in range(len(self._latest)):
+            self._start(f"detection-{index}", functools.partial(self._detect, index))
+        for index, camera in enumerate(self._cameras.values()):
+            slots = self._latest[index % len(self._latest)]
+            self._start(f"camera-{camera.name}", functools.partial(self._capture, camera, slots))
+        self.started = True
+
+    def _start(self, name: str, body: Callable[[], None]) -> None:
+        def guarded() -> None:
+            try:
+                body()
+            except BaseException as error:
+                log.critical("%s failed", name, exc_info=error)
+                self._fault = self._fault or error
+                self.stop()
+            finally:
+                self.heartbeats.done(name)
+
+        self.heartbeats.beat(name, self._clock.monotonic(), 60.0)
+        # Daemonic, so that a decoder stuck in the kernel cannot keep the process from ending.
+        thread = threading.Thread(target=guarded, name=name, daemon=True)
+        self._threads.append(thread)
+        thread.start()
+
+    def _join(self) -> None:
+        self.stop()
+        deadline = self._clock.monotonic() + _STOP_SECONDS
+        for slots in self._latest:
+            slots.close()
+        self._batcher.close()
+        if self._metrics is not None:
+            self._metrics.stop()
+        for thread in self._threads:
+            thread.join(max(0.0, deadline - self._clock.monotonic()))
+            if thread.is_alive():
+                log.error("%s did not end within %g s; it is left behind", thread.name, _STOP_SECONDS)
+
+    # Cameras
+
+    def _capture(self, camera: Camera, slots: Latest[str, Frame | _Blind]) -> None:
+        """The body of a camera's thread."""
+        health, worker, toggled = self.health[camera.name], f"camera-{camera.name}", self._toggled[camera.name]
+
+        def frame(frame: Frame) -> None:
+            now = self._clock.monotonic()
+            if health.sentence is not None:
+                log.info("%s: pictures again", camera.name)
+            health.frames += 1
+            health.last_frame, health.failure, health.sentence = frame.captured, None, None
+            self.tally.count("frames", camera.name)
+            self.heartbeats.beat(worker, now, camera.open_timeout + 2 * camera.read_timeout + 5)
+            slots.put(camera.name, frame)
+
+        def outage(outage: Outage) -> None:
+            now = self._clock.monotonic()
+            repeated = health.failure == outage.error.failure
+            log.log(logging.DEBUG if repeated else logging.WARNING, "%s", outage.error)
+            health.failure, health.sentence = outage.error.failure.value, str(outage.error)
+            self.tally.count("outages", outage.error.failure.value)
+            self.heartbeats.beat(worker, now, (outage.retry_after or 0) + 2 * camera.open_timeout + 10)
+            slots.put(camera.name, _Blind(camera.name, now))
+
+        while not self._stopping.is_set():
+            if health.enabled:
+                self.heartbeats.beat(worker, self._clock.monotonic(), 3 * camera.open_timeout + 10)
+                watch(camera, self._clock, lambda: self._stopping.is_set() or not health.enabled, frame, outage)
+                if health.enabled:
+                    return  # stopping, or a file shown to its end
+                health.last_frame = None
+                slots.put(camera.name, _Blind(camera.name, self._clock.monotonic()))
+            self.heartbeats.done(worker)
+            toggled.wait()
+            toggled.clear()
+
+    # Detection
+
+    def _detect(self, index: int) -> None:
+        """The body of a detection thread; it owns its networks and, for its cameras, their watchers."""
+        slots, worker = self._latest[index], f"detection-{index}"
+        with FaceAnalyser(assembly.detection_rules(self._config), assembly.quality_rules(self._config)) as analyser:
+            watchers: dict[str, Watcher] = {}
+            while not self._stopping.is_set():
+                taken = slots.take(1.0)
+                self.heartbeats.beat(worker, self._clock.monotonic(), _WORKER_GOOD_FOR)
+                if taken is None:
+                    continue
+                if taken.camera not in watchers:
+                    watchers[taken.camera] = Watcher(
+                        analyser,
+                        functools.partial(next, self._tracks),
+                        functools.partial(self._wanted, taken.camera),
+                        assembly.motion_rules(self._config),
+                    )
+                self._watch(watchers[taken.camera], taken)
+
+    def _wanted(self, camera: str, track: int, now: float) -> bool:
+        with self._visits_lock:
+            return self._visits.wanted(camera, track, now)
+
+    def _watch(self, watcher: Watcher, taken: Frame | _Blind) -> None:
+        if isinstance(taken, _Blind):
+            sighting = watcher.blind(taken.camera, taken.at)
+            wall = self._clock.utc()
+        else:
+            sighting = watcher.watch(taken)
+            wall = taken.wall
+        if sighting.skipped is not None:
+            self.tally.count("frames_skipped", sighting.skipped)
+            return
+        with self._visits_lock:
+            self._visits.seen(sighting.camera, sighting.tracks, sighting.ended, sighting.captured, wall)
+            for crop in sighting.crops:
+                self._visits.looked(crop)
+        for crop in sighting.crops:
+            self.tally.count("crops", crop.quality.reasons[0].value if crop.quality.reasons else "good")
+            if crop.quality.good:
+                frame = taken if isinstance(taken, Frame) and self._pictures is not None else None
+                self._request(crop, frame, sighting.tracks)
+        self._publish_presence(sighting.camera, len(sighting.tracks))
+
+    def _request(self, crop: Crop, frame: Frame | None, tracks: tuple[Track, ...]) -> None:
+        def compared(vector: Float32 | None, finished: float) -> None:
+            if vector is None:
+                self.tally.count("invalid_templates")
+                return
+            with self._visits_lock:
+                announcements = self._visits.compared(crop, Template(vector, self._embedder.model), finished)
+            self.tally.count("comparisons")
+            self.tally.observe("capture_to_comparison_seconds", finished - crop.captured)
+            for announcement in announcements:
+                self._announce(announcement)
+                if frame is not None and self._pictures is not None:
+                    self._pictures.save(frame, tracks, crop.track, announcement.decision, announcement.visit)
+
+        if self._batcher.put(_Request(crop.image, compared)) is not None:
+            self.tally.count("crops_dropped")
+
+    # Embedding, comparing, deciding
+
+    def _embed(self) -> None:
+        """The body of the embedder's thread, the only one that runs the model."""
+        while not self._stopping.is_set():
+            batch = self._batcher.take(1.0)
+            self.heartbeats.beat("embedder", self._clock.monotonic(), _WORKER_GOOD_FOR)
+            if not batch:
+                continue
+            vectors = self._embedder.embed([request.image for request in batch])
+            finished = self._clock.monotonic()
+            for request, vector in zip(batch, vectors, strict=True):
+                request.reply(vector if np.isfinite(vector).all() else None, finished)
+
+    def _announce(self, announcement: Announcement) -> None:
+        decision = announcement.decision
+        subject = decision.subject
+        latency = announcement.decided - announcement.first_good
+        self.tally.count("decisions", decision.outcome.value)
+        self.tally.observe("first_good_frame_to_decision_seconds", latency)
+        name = self._enrolment.names.get(subject, subject) if subject is not None else None
+        event = VisitEvent.from_decision(
+            decision,
+            visit=self._visit_id(announcement.visit),
+            seq=next(self._sequence),
+            boot=self._boot,
+            camera=announcement.camera,
+            name=name,
+            others_in_view=announcement.others_in_view,
+            unknown_in_view=announcement.unknown_in_view,
+            captured=announcement.wall,
+            clock_synchronised=clock_synchronised(),
+            started=announcement.started,
+            decided=self._clock.utc(),
+            max_age=self._config.mqtt.max_age_seconds,
+            latency=max(0.0, latency),
+            model=self._embedder.model,
+            gallery_generation=announcement.gallery_generation,
+        )
+        self._sink.publish_event(event, announcement.settled)
+        log.info("%s", _sentence(announcement, name))
+        if subject is not None and name is not None and self._config.mqtt.last_seen:
+            seen = LastSeen(subject=subject, name=name, camera=announcement.camera, visit=event.visit, at=announcement.wall)
+            self._sink.publish_state(seen)
+
+    def _visit_id(self, visit: int) -> str:
+        return f"{self._boot}-{visit}"
+
+    def _depart(self, departure: Departure) -> None:
+        self._sink.publish_event(
+            Left(
+                visit=self._visit_id(departure.visit),
+                boot=self._boot,
+                camera=departure.camera,
+                decision=departure.outcome,
+                subject=departure.subject,
+                started=departure.started,
+                left=departure.wall,
+                duration=departure.seconds,
+            )
+        )
+
+    # The gallery
+
+    def _watch_gallery(self) -> None:
+        """The body of the gallery's thread: one look at the folder, then one after every change."""
+        embedder, state = self._embedder, self._config.state
+        analysers: list[FaceAnalyser] = []
+
+        def verdict(data: bytes) -> PhotoVerdict:
+            if not analysers:
+                analysers.append(FaceAnalyser(quality=assembly.quality_rules(self._config)))
+            return judge(data, analysers[0], self._embed_photo)
+
+        key = cache_key(embedder.model, assembly.quality_rules(self._config))
+        cache = VerdictCache(state / "templates.npz", key, embedder.dimension)
+        folder = EnrolmentFolder(self._config.gallery_folder, cache, verdict, embedder.model, embedder.dimension)
+        try:
+            while not self._stopping.is_set():
+                self._rescan.clear()
+                pending = self._look_at_gallery(folder)
+                # The networks are only needed while photos are judged.
+                while analysers:
+                    analysers.pop().close()
+                self._gallery_ready.set()
+                self._wait_for_change(pending)
+        finally:
+            while analysers:
+                analysers.pop().close()
+
+    def _look_at_gallery(self, folder: EnrolmentFolder) -> bool:
+        def progress(done: int, of: int) -> None:
+            self.heartbeats.beat("gallery", self._clock.monotonic(), 60.0)
+            if not self._gallery_ready.is_set():
+                self._on_progress(f"judging photo {done + 1} of {of}")
+
+        self.heartbeats.beat("gallery", self._clock.monotonic(), 60.0)
+        before = self._enrolment
+        settled = time.time_ns() - round(self._config.gallery.settle_milliseconds * 1e6)
+        # At the start nobody is in the middle of copying; and a clock that was set back must not hide old photos.
+        settled = settled if self._gallery_ready.is_set() else time.time_ns() + 10**18
+        now, judged, pending = folder.refresh(settled, progress)
+        if now is not before:
+            self._enrolment = now
+            with self._visits_lock:
+                announcements = self._visits.gallery_changed(now.gallery, self._clock.monotonic())
+            for announcement in announcements:
+                self._announce(announcement)
+            self._publish_gallery(before, judged)
+        return pending
+
+    def _wait_for_change(self, pending: bool) -> None:
+        """Return when the folder may have changed, when a photo may have settled, or when it is time for a look anyway."""
+        gallery = self._config.gallery
+        if pending:
+            self._rescan.wait(max(0.05, gallery.settle_milliseconds / 1000))
+            return
+        if gallery.poll_seconds is not None or not self._config.gallery_folder.is_dir():
+            self._rescan_within(gallery.poll_seconds or 2.0)
+            return
+        waited = self._clock.monotonic()
+        for changes in watchfiles.watch(
+            self._config.gallery_folder, debounce=100, step=20, rust_timeout=250, yield_on_timeout=True, watch_filter=None,
+            stop_event=self._rescan, raise_interrupt=False,
+        ):  # fmt: skip
+            now = self._clock.monotonic()
+            self.heartbeats.beat("gallery", now, 60.0)
+            if changes or now - waited > _RESCAN_SECONDS:
+                return
+
+    def _rescan_within(self, seconds: float) -> None:
+        deadline = self._clock.monotonic() + seconds
+        while (left := deadline - self._clock.monotonic()) > 0 and not self._rescan.wait(min(left, 5.0)):
+            self.heartbeats.beat("gallery", self._clock.monotonic(), 60.0)
+
+    def _embed_photo(self, image: UInt8) -> Template | None:
+        """One crop through the embedder's thread; None when the daemon stops or the model gave nothing."""
+        answered = threading.Event()
+        answers: list[Float32 | None] = []
+
+        def reply(vector: Float32 | None, _: float) -> None:
+            answers.append(vector)
+            answered.set()
+
+        while not self._stopping.is_set():
+            self._batcher.put(_Request(image, reply))
+            # Asked again if it was dropped in favour of newer crops.
+            if answered.wait(2.0):
+                return Template(answers[0], self._embedder.model) if answers[0] is not None else None
+        return None
+
+    def _publish_gallery(self, before: Enrolment, judged: tuple[PhotoEvent, ...]) -> None:
+        now = self._enrolment
+        problems = [
+            PhotoProblem(photo=photo.photo, reason=f"{', '.join(photo.reasons)}: {photo.advice}") for photo in now.refused
+        ]
+        if now.problem is not None:
+            problems.insert(0, PhotoProblem(photo="", reason=now.problem))
+            log.error("%s", now.problem)
+        for photo in judged:
+            if not photo.accepted:
+                log.warning("%s is not used: %s", photo.photo, photo.advice)
+            self._sink.publish_event(
+                GalleryEvent(
+                    photo=photo.photo,
+                    subject=photo.subject,
+                    verdict=Verdict.ACCEPTED if photo.accepted else Verdict.REFUSED,
+                    reasons=photo.reasons,
+                    advice=photo.advice or None,
+                    generation=now.gallery.generation,
+                    at=self._clock.utc(),
+                )
+            )
+        if now.gallery is not before.gallery:
+            log.info(
+                "gallery %d: %d people, %d photos", now.gallery.generation, len(now.gallery.names), len(now.gallery.photos)
+            )
+        self._sink.publish_state(
+            GalleryState(
+                subjects=len(now.gallery.names),
+                templates=len(now.gallery.photos),
+                generation=now.gallery.generation,
+                changed=self._clock.utc(),
+                problems=tuple(problems),
+            )
+        )
+
+    # Ticking
+
+    def _tick(self) -> None:
+        now = self._clock.monotonic()
+        with self._visits_lock:
+            announcements, departures = self._visits.tick(now)
+        for announcement in announcements:
+            self._announce(announcement)
+        for departure in departures:
+            self._depart(departure)
+        self._publish_cameras(now)
+        self._on_tick(now, self.heartbeats.late(now))
+
+    def _publish_presence(self, camera: str, faces: int) -> None:
+        if self._presence.get(camera) != faces:
+            self._presence[camera] = faces
+            self._sink.publish_state(Presence(camera=camera, faces=faces, at=self._clock.utc()))
+
+    def _publish_cameras(self, now: float) -> None:
+        """Every camera's state when it changes, and all of them every ten seconds."""
+        due = now - self._states_at >= _STATE_SECONDS
+        self._states_at = now if due else self._states_at
+        for name, health in self.health.items():
+            state = (health.enabled, health.failure)
+            if not due and self._states.get(name) == state:
+                continue
+            if health.enabled and health.failure is None and health.last_frame is None:
+                continue  # still opening: nothing is known yet
+            self._states[name] = state
+            rate = self._rates[name].reading(health.frames, now)
+            working = health.enabled and health.failure is None
+            self._sink.publish_state(
+                CameraState(
+                    camera=name,
+                    state=CameraCondition.OK if working else CameraCondition.PROBLEM,
+                    enabled=health.enabled,
+                    reason=health.failure if health.enabled else "disabled",
+                    detail=health.sentence if health.enabled else None,
+                    frames_per_second=rate if working else 0.0,
+                    last_frame_age=max(0.0, now - health.last_frame) if health.last_frame is not None else None,
+                    at=self._clock.utc(),
+                )
+            )
+
+    def _gauges(self) -> list[Gauge]:
+        now = self._clock.monotonic()
+        found = [
+            Gauge("gallery_subjects", "people enrolled", "", len(self._enrolment.gallery.names)),
+            Gauge("gallery_templates", "photos in use", "", len(self._enrolment.gallery.photos)),
+            Gauge("gallery_generation", "changes of the gallery", "", self._enrolment.gallery.generation),
+            Gauge("frames_replaced", "frames that a newer one replaced before anybody looked", "", self.frames_replaced),
+        ]
+        for name, health in self.health.items():
+            found.append(
+                Gauge("camera_up", "1 while the camera delivers", name, float(health.failure is None and health.frames > 0))
+            )
+            if health.last_frame is not None:
+                found.append(Gauge("camera_last_frame_age_seconds", "age of the newest frame", name, now - health.last_frame))
+        return found
+
+
+def _sentence(announcement: Announcement, name: str | None) -> str:
+    """What was decided, for the log."""
+    decision = announcement.decision
+    who = name if decision.outcome is Outcome.IDENTIFIED else decision.outcome.value
+    evidence = f", evidence {decision.best.evidence:.1f} of {decision.bound:.1f}" if decision.best is not None else ""
+    why = f" ({', '.join(decision.reasons)})" if decision.reasons else ""
+    return f"{announcement.camera}: {who}{evidence}, {decision.frames_used} frames{why}"

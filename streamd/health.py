@@ -1,0 +1,94 @@
+"""Health: what each part of the daemon last did, what is wrong now, and the figures that metrics show."""
+
+from __future__ import annotations
+
+import threading
+from collections import Counter
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Final
+
+LATENCY_BUCKETS: Final = (0.03, 0.06, 0.1, 0.15, 0.25, 0.4, 0.6, 1.0, 2.0, float("inf"))
+"""Upper bounds of the latency histograms, seconds."""
+
+
+class Heartbeats:
+    """When each worker must have shown a sign of life again; the watchdog is fed only while none is late. Thread-safe."""
+
+    def __init__(self) -> None:
+        self._due: dict[str, float] = {}
+
+    def beat(self, worker: str, now: float, good_for: float) -> None:
+        """A worker has moved; the next sign is due within `good_for` seconds (monotonic `now`)."""
+        self._due[worker] = now + good_for
+
+    def done(self, worker: str) -> None:
+        """A worker has ended as it should."""
+        self._due.pop(worker, None)
+
+    def late(self, now: float) -> tuple[str, ...]:
+        """The workers that hang."""
+        return tuple(sorted(worker for worker, due in list(self._due.items()) if now > due))
+
+
+class Tally:
+    """Counters and latency histograms by name and labels. Thread-safe. `observer` hears every single latency."""
+
+    def __init__(self, observer: Callable[[str, float], None] | None = None) -> None:
+        self._observer = observer
+        self._lock = threading.Lock()
+        self._counts: Counter[tuple[str, str]] = Counter()
+        self._latencies: dict[str, Counter[float]] = {}
+        self._sums: dict[str, float] = {}
+
+    def count(self, name: str, label: str = "", by: int = 1) -> None:
+        """Add to a counter."""
+        with self._lock:
+            self._counts[name, label] += by
+
+    def observe(self, name: str, seconds: float) -> None:
+        """Add to a histogram."""
+        if self._observer is not None:
+            self._observer(name, seconds)
+        bucket = next(bound for bound in LATENCY_BUCKETS if seconds <= bound)
+        with self._lock:
+            self._latencies.setdefault(name, Counter())[bucket] += 1
+            self._sums[name] = self._sums.get(name, 0.0) + seconds
+
+    def counts(self) -> Mapping[tuple[str, str], int]:
+        """Every counter by name and label."""
+        with self._lock:
+            return dict(self._counts)
+
+    def histograms(self) -> Mapping[str, tuple[Mapping[float, int], float]]:
+        """Every histogram: how many fell into each bucket, and their sum in seconds."""
+        with self._lock:
+            return {name: (dict(buckets), self._sums[name]) for name, buckets in self._latencies.items()}
+
+
+@dataclass(slots=True)
+class CameraHealth:
+    """What one camera last did, written by its thread and read by the others; single fields, so no lock is needed.
+
+    last_frame: monotonic seconds of the newest frame, None before the first. outage: why there is none now.
+    """
+
+    enabled: bool = True
+    frames: int = 0
+    last_frame: float | None = None
+    failure: str | None = None
+    sentence: str | None = None
+
+
+class Rate:
+    """Events a second between two readings of a growing count; one owner thread."""
+
+    def __init__(self) -> None:
+        self._before: tuple[int, float] | None = None
+
+    def reading(self, count: int, now: float) -> float:
+        """The rate since the last reading, 0 at the first."""
+        before, self._before = self._before, (count, now)
+        if before is None or now <= before[1]:
+            return 0.0
+        return (count - before[0]) / (now - before[1])

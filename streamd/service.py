@@ -1,0 +1,182 @@
+"""`streamd run`: the daemon as one process: its folder and lock, signals, broker, systemd, and its exit status."""
+
+from __future__ import annotations
+
+import fcntl
+import logging
+import os
+import signal
+import uuid
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+from types import FrameType
+from typing import Final
+
+from streamd import __version__, assembly
+from streamd.config import Config
+from streamd.daemon import Daemon
+from streamd.errors import UnavailableError
+from streamd.events import homeassistant
+from streamd.events.commands import Command, Handler
+from streamd.events.contract import CommandResult, Refusal
+from streamd.events.mqtt import Identity, Publisher
+from streamd.events.outbox import Drop
+from streamd.health import Tally
+from streamd.systemd import Systemd
+
+log = logging.getLogger(__name__)
+
+_READY_WITHIN: Final = 3.0  # seconds that READY waits for first frames and the broker's answer
+_FAREWELL_SECONDS: Final = 1.5
+
+
+@contextmanager
+def locked_state(state: Path) -> Iterator[None]:
+    """The state folder, made and held by this process alone. Raises UnavailableError when it cannot be, or another has it."""
+    try:
+        state.mkdir(mode=0o700, parents=True, exist_ok=True)
+        lock = (state / "lock").open("a+")
+    except OSError as error:
+        why = (error.strerror or "error").lower()
+        raise UnavailableError(f"{state}: the state folder cannot be used ({why}); make it writable or set `state`") from None
+    with lock:
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError:
+            lock.seek(0)
+            owner = lock.read().strip() or "unknown"
+            raise UnavailableError(
+                f"{state} is in use by another streamd (process {owner}); stop it, or give this one a `state` of its own"
+            ) from None
+        lock.truncate(0)
+        lock.write(f"{os.getpid()}\n")
+        lock.flush()
+        yield
+
+
+class Service:
+    """One daemon with its broker connection and its watchdog."""
+
+    def __init__(self, config: Config, environ: Mapping[str, str], tally: Tally | None = None) -> None:
+        """Opens the model; raises ModelError. `tally` stands in for the daemon's own where somebody wants to listen."""
+        self._config = config
+        self._systemd = Systemd(environ, os.getpid())
+        self._watched_at = float("-inf")
+        self._ready_at: float | None = None
+        self._ready = False
+        boot = uuid.uuid4().hex[:12]
+        self._systemd.status("loading the model")
+        embedder, card = assembly.open_model(config)
+        self.publisher = Publisher(
+            assembly.broker_settings(config),
+            assembly.topics(config),
+            Identity(__version__, boot),
+            handlers=self._handlers() if config.mqtt.commands else {},
+            discovery_prefix=config.home_assistant.discovery_prefix if config.home_assistant.enabled else None,
+            on_drop=self._dropped,
+        )
+        self.daemon = Daemon(
+            config,
+            self.publisher,
+            embedder,
+            card.calibration,
+            boot=boot,
+            tally=tally,
+            on_tick=self._tick,
+            on_progress=self._progress,
+        )
+
+    def run(self) -> None:
+        """Serve until SIGTERM or SIGINT; SIGHUP looks at the enrolment folder. Raises what ended the daemon."""
+        previous = {number: signal.signal(number, self._signalled) for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP)}
+        if self._config.home_assistant.enabled:
+            config, topics = self._config, assembly.topics(self._config)
+            prefix = config.home_assistant.discovery_prefix
+            found = homeassistant.discovery(topics, config.node, config.cameras, version=__version__, prefix=prefix)
+            for topic, body in found.items():
+                self.publisher.retain(topic, body)
+        self.publisher.start()
+        try:
+            self.daemon.run()
+        finally:
+            self._systemd.stopping("stopping")
+            self.publisher.stop(_FAREWELL_SECONDS)
+            for number, handler in previous.items():
+                signal.signal(number, handler)
+
+    def _signalled(self, number: int, _frame: FrameType | None) -> None:
+        if number == signal.SIGHUP:
+            self.daemon.reload()
+        else:
+            self.daemon.stop()
+
+    def _handlers(self) -> dict[str, Handler]:
+        return {"reload": self._reload, "enable": self._enable, "disable": self._disable}
+
+    def _reload(self, command: Command) -> CommandResult:
+        self.daemon.reload()
+        return command.done("the enrolment folder is being looked at")
+
+    def _enable(self, command: Command) -> CommandResult:
+        return self._switch(command, enabled=True)
+
+    def _disable(self, command: Command) -> CommandResult:
+        return self._switch(command, enabled=False)
+
+    def _switch(self, command: Command, *, enabled: bool) -> CommandResult:
+        camera = command.payload.get("camera")
+        if camera is not None and camera not in self.daemon.health:
+            known = ", ".join(self.daemon.health)
+            return command.refused(f"there is no camera {camera!r}; there are: {known}", Refusal.INVALID_PAYLOAD)
+        names = self.daemon.enable(camera, enabled)
+        return command.done(f"{', '.join(names)}: {'enabled' if enabled else 'disabled'}")
+
+    def _dropped(self, drop: Drop) -> None:
+        self.daemon.tally.count("messages_dropped", drop.reason.value)
+
+    def _progress(self, text: str) -> None:
+        self._systemd.status(text)
+        self._systemd.extend(30.0)
+
+    def _tick(self, now: float, late: tuple[str, ...]) -> None:
+        """Tell systemd the truth: ready once every camera and the broker have answered or failed, alive while nothing hangs."""
+        problems = [f"{worker} hangs" for worker in late]
+        problems += [health.sentence for health in self.daemon.health.values() if health.enabled and health.sentence]
+        if self.daemon.enrolment.problem is not None:
+            problems.append(self.daemon.enrolment.problem)
+        self.publisher.set_problems(tuple(problems))
+        period = self._systemd.watchdog_seconds
+        if late:
+            log.error("%s: no sign of life", ", ".join(late))
+        elif period is not None and now - self._watched_at >= period / 2:
+            self._watched_at = now
+            self._systemd.watchdog()
+        if not self._ready and self.daemon.started:
+            self._ready_at = self._ready_at or now + _READY_WITHIN
+            if self._answered() or now >= self._ready_at:
+                self._ready = True
+                people = len(self.daemon.enrolment.gallery.names)
+                self._systemd.ready(f"watching {len(self.daemon.health)} camera(s), {people} people enrolled")
+                log.info("ready: %d camera(s), %d people enrolled", len(self.daemon.health), people)
+
+    def _answered(self) -> bool:
+        cameras = self.daemon.health.values()
+        seen = all(not one.enabled or one.frames or one.sentence for one in cameras)
+        health = self.publisher.health()
+        return seen and (health.connected or health.fault is not None)
+
+
+def serve(
+    config: Config,
+    environ: Mapping[str, str],
+    tally: Tally | None = None,
+    on_service: Callable[[Service], None] = lambda _service: None,
+) -> None:
+    """Run the daemon of a configuration until it is asked to stop. Raises StreamdError when it cannot start."""
+    for warning in config.warnings():
+        log.warning("%s", warning)
+    with locked_state(config.state):
+        service = Service(config, environ, tally)
+        on_service(service)
+        service.run()
