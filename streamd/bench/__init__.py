@@ -1,0 +1,1 @@
+"""Benchmarks: what is promised in figures, measured on the real daemon beside the bare networks' time in the same run."""

@@ -1,0 +1,123 @@
+"""One camera, 1280x720 at 15 fps in H.264 over RTSP: latency and CPU from the picture to the message at the broker.
+
+Four scenes, each with a daemon of its own: nothing moves; the enrolled person stands there, with the defaults; a stranger
+stands there; and the worst case, a person whose every single frame is detected, aligned, embedded and compared. A fifth
+scene lets the enrolled person come again and again, for the time from the first good frame to the decision.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any, Final
+
+from streamd.bench import kernels
+from streamd.bench.scene import BASE, ObservedDaemon, Scene, Window, clip, clip_file, scene
+from streamd.bench.statistics import quantile
+from streamd.demo.portraits import SPEAKING, STANDING, STRANGER
+from streamd.demo.rtsp_server import read_clip
+from streamd.demo.story import FPS, Visit
+from streamd.events.contract import Topics, VisitEvent
+from streamd.values import Outcome
+
+TITLE: Final = "one camera from picture to message: latency, CPU, bare kernels"
+SECONDS: Final = 25.0
+_SETTLE_SECONDS: Final = 4.0  # until the first decisions are made and every network is warm
+_PERSON: Final = (Visit((STANDING,), 0, 8, walks=False),)
+_STRANGER: Final = (Visit((STRANGER,), 0, 8, walks=False),)
+# In view for 2.4 s, away for 3.6 s: longer than a visit takes to end with the settings below.
+_COMING: Final = (Visit((STANDING,), 0.5, 2.9, walks=False), Visit((SPEAKING,), 6.5, 8.9, walks=False))
+_COMING_SECONDS: Final = 12.0
+_EVERY_FRAME: Final = {"decision": {"max_crops_per_second": 60, "min_good_frames": 100, "unknown_after_good_frames": 1000}}
+_AGAIN: Final = {"decision": {"cooldown_seconds": 0, "rejoin_seconds": 0, "left_after_seconds": 1.0}}
+
+
+def measure(seconds: float) -> dict[str, Any]:
+    """Every figure; `seconds` for each scene."""
+    person = clip_file(_PERSON, 8)
+    clips = {
+        "still": clip((), 8),
+        "person": read_clip(person),
+        "stranger": clip(_STRANGER, 8),
+        "coming": clip(_COMING, _COMING_SECONDS),
+    }
+    bare = kernels.measure(person, max(2.0, seconds / 8))
+    with scene(clips) as here:
+        idle, _ = _observe(here, "still", {}, seconds)
+        in_view, _ = _observe(here, "person", {}, seconds)
+        stranger, _ = _observe(here, "stranger", {}, seconds)
+        worst, truth = _observe(here, "person", _EVERY_FRAME, seconds)
+        decisions, arrivals = _coming(here, max(60.0, 3 * seconds))
+    latencies = worst.latencies("capture_to_comparison_seconds")
+    faces = len(latencies)
+    bare_ms = sum(kernel.cpu for kernel in bare.values())
+    called = (
+        worst.counts.get("frames:camera0", 0) * bare["decode"].cpu
+        + worst.counts.get("frames:camera0", 0) * bare["detect"].cpu
+        + worst.counts.get("crops:good", 0) * bare["landmarks"].cpu
+        + faces * bare["embed"].cpu
+    )
+    return {
+        "capture_to_comparison_ms": _milliseconds(latencies, 0.5, 0.99),
+        "camera_to_comparison_ms": {"p50": round(truth, 1), "parser_waits_for_next_frame_ms": round(1000 / FPS, 1)},
+        "first_good_frame_to_decision_s": _seconds(decisions),
+        "first_good_frame_to_message_s": _seconds(arrivals),
+        "visits": len(decisions),
+        "cores": {"in_view": round(in_view.cores(), 3), "idle": round(idle.cores(), 3)},
+        "decoding_cores": {"in_view": round(in_view.cores("camera-"), 3), "idle": round(idle.cores("camera-"), 3)},
+        "cores_stranger_in_view": round(stranger.cores(), 3),
+        "cores_every_frame_compared": round(worst.cores(), 3),
+        "frames_compared_per_s": round(faces / worst.seconds, 1),
+        "bare_kernels_ms": {
+            name: {"p50": round(kernel.p50, 2), "p99": round(kernel.p99, 2), "cpu": round(kernel.cpu, 2)}
+            for name, kernel in bare.items()
+        },
+        "cpu_ms_per_frame_with_face": round(worst.cpu * 1e3 / max(faces, 1), 2),
+        "cpu_over_bare_kernels": round(worst.cpu * 1e3 / max(faces, 1) / bare_ms, 3),
+        "cpu_over_called_kernels": round(worst.cpu * 1e3 / max(called, 1e-9), 3),
+        "rss_mb": round(worst.rss_mb, 1),
+    }
+
+
+def _observe(here: Scene, path: str, settings: Mapping[str, Any], seconds: float) -> tuple[Window, float]:
+    """One daemon on one camera: what it did, and the median milliseconds from the camera's sending to the comparison."""
+    with ObservedDaemon(here.write_config([path], settings)) as daemon:
+        daemon.window(_SETTLE_SECONDS)
+        window = daemon.window(seconds)
+        sent = list(here.server.sent[path])
+    # The comparison of a frame ends before the next but one is sent: the newest one sent before its capture is its own.
+    truths = []
+    for name, at, latency in window.samples:
+        captured = at - latency
+        earlier = [moment for moment in sent if moment <= captured - 0.5 / FPS]
+        if name == "capture_to_comparison_seconds" and earlier:
+            truths.append((at - earlier[-1]) * 1e3)
+    return window, quantile(truths, 0.5)
+
+
+def _coming(here: Scene, seconds: float) -> tuple[list[float], list[float]]:
+    """Visit after visit: seconds from the first good frame to the decision, and to the message at a subscriber."""
+    topic = Topics(BASE).at(VisitEvent, camera="camera0")
+    with ObservedDaemon(here.write_config(["coming"], _AGAIN)) as daemon:
+        daemon.window(_SETTLE_SECONDS)
+        while here.listener.next(0.1):
+            pass
+        window = daemon.window(seconds)
+    messages = []
+    while message := here.listener.next(0.1):
+        if message.topic == topic:
+            messages.append(message)
+    made = [(at, value) for name, at, value in window.samples if name == "first_good_frame_to_decision_seconds"]
+    identified = [
+        (value, value + message.at - at)
+        for (at, value), message in zip(made, messages, strict=False)
+        if VisitEvent.from_json(message.body).decision is Outcome.IDENTIFIED
+    ]
+    return [decided for decided, _ in identified], [arrived for _, arrived in identified]
+
+
+def _milliseconds(samples: list[float], *shares: float) -> dict[str, float]:
+    return {f"p{round(share * 100)}": round(quantile(samples, share) * 1e3, 1) for share in shares}
+
+
+def _seconds(samples: list[float]) -> dict[str, float]:
+    return {"p50": round(quantile(samples, 0.5), 3), "p95": round(quantile(samples, 0.95), 3)}

@@ -1,0 +1,75 @@
+"""`streamd bench`: lists the benchmarks, runs one or all of them, prints tables or JSON."""
+
+from __future__ import annotations
+
+import json
+import platform
+import sys
+import time
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from types import ModuleType
+from typing import Any, Final
+
+from rich.console import Console
+from rich.table import Table
+
+from streamd.bench import cameras, detection, embedding, pipeline, start
+from streamd.errors import ConfigError
+
+BENCHMARKS: Final[Mapping[str, ModuleType]] = {
+    "pipeline": pipeline,
+    "cameras": cameras,
+    "start": start,
+    "embedding": embedding,
+    "detection": detection,
+}
+"""Every benchmark by name: a module with TITLE, SECONDS and measure(seconds)."""
+
+
+def run(names: Sequence[str], *, list_them: bool, seconds: float | None, as_json: bool) -> int:
+    """Run the named benchmarks, or all; one JSON object, with the benchmark's own keys where only one was named."""
+    unknown = [name for name in names if name not in BENCHMARKS]
+    if unknown:
+        raise ConfigError([f"no benchmark is called {unknown[0]!r}; there are: {', '.join(BENCHMARKS)}"])
+    console = Console(highlight=False, soft_wrap=True)
+    if list_them:
+        for name, module in BENCHMARKS.items():
+            console.print(f"{name:<10} {module.TITLE}")
+        return 0
+    results = {}
+    for name in names or BENCHMARKS:
+        module = BENCHMARKS[name]
+        if not as_json:
+            console.print(f"[bold]{name}[/]: {module.TITLE}")
+        started = time.monotonic()
+        results[name] = module.measure(seconds or module.SECONDS)
+        if not as_json:
+            _print(results[name], console)
+            console.print(f"[dim]took {time.monotonic() - started:.0f} s[/]\n")
+    if as_json:
+        found = results[names[0]] if len(names) == 1 else results
+        sys.stdout.write(json.dumps({**found, "machine": machine()}, indent=2) + "\n")
+    return 0
+
+
+def machine() -> dict[str, Any]:
+    """What the figures were measured on."""
+    lines = Path("/proc/cpuinfo").read_text().splitlines()
+    model = next((line.partition(":")[2].strip() for line in lines if line.startswith("model name")), platform.machine())
+    cores = sum(line.startswith("processor") for line in lines)
+    return {"cpu": model, "cores": cores, "python": platform.python_version()}
+
+
+def _print(figures: Mapping[str, Any], console: Console) -> None:
+    table = Table(box=None, show_header=False, pad_edge=False)
+    for name, value in _flat(figures):
+        table.add_row(name, f"{value:g}" if isinstance(value, float) else str(value))
+    console.print(table)
+
+
+def _flat(figures: Mapping[str, Any], prefix: str = "") -> list[tuple[str, Any]]:
+    rows: list[tuple[str, Any]] = []
+    for name, value in figures.items():
+        rows += _flat(value, f"{prefix}{name}.") if isinstance(value, Mapping) else [(f"{prefix}{name}", value)]
+    return rows
