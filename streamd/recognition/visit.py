@@ -33,6 +33,7 @@ class VisitRules:
     """Seconds: `left_after` a face was last seen its visit ends; re-entry within `rejoin` after that goes on with it;
     after an identification, the same subject at the same camera is said again only `cooldown` after the visit ended.
 
+    glimpse: a visit shorter than this without enough good crops is nothing to speak of, often not even a face.
     same_person: cosine above which two templates of one camera, moments apart, are one person's.
     """
 
@@ -41,6 +42,7 @@ class VisitRules:
     left_after: float = 2.0
     rejoin: float = 5.0
     cooldown: float = 10.0
+    glimpse: float = 1.0
     same_person: float = 0.3
 
 
@@ -109,8 +111,9 @@ class Visits:
         self._new_id = new_id
         self._open: list[_Visit] = []
         self._cooling: dict[tuple[str, str], float] = {}
+        self._looked_at: dict[str, float] = {}
         self.glimpses = 0
-        """Visits too short for anything to be said: too few looks, often no face at all."""
+        """Visits too short for anything to be said."""
 
     def wanted(self, camera: str, track: int, now: float) -> bool:
         """Whether the visit of a track can use another crop now."""
@@ -123,12 +126,9 @@ class Visits:
         # Half a frame early is on time: waiting for the next frame would halve the rate.
         return now - visit.last_crop >= interval - 0.034
 
-    def present(self, camera: str) -> int:
-        """How many visits of a camera are in view."""
-        return sum(visit.camera == camera and visit.track is not None for visit in self._open)
-
     def seen(self, camera: str, tracks: Sequence[Track], ended: Sequence[int], now: float, wall: datetime) -> None:
         """Tracks in view and tracks that ended, of one frame."""
+        self._looked_at[camera] = now
         for visit in self._open:
             if visit.camera == camera and visit.track in ended:
                 visit.track = None
@@ -183,7 +183,7 @@ class Visits:
         departures: list[Departure] = []
         gone = [visit for visit in self._open if visit.track is None and now - visit.last_seen >= self._rules.left_after]
         for visit in gone:
-            if visit.looks < self._rules.decision.min_good_frames:
+            if self._is_glimpse(visit):
                 self._open.remove(visit)
                 self.glimpses += 1
                 continue
@@ -193,6 +193,10 @@ class Visits:
                 self._open.remove(visit)
                 departures.append(self._departed(visit))
         return announcements, departures
+
+    def _is_glimpse(self, visit: _Visit) -> bool:
+        enough = len(visit.comparisons) >= self._rules.decision.min_good_frames
+        return visit.decision is None and not enough and visit.last_seen - visit.started < self._rules.glimpse
 
     def _of_track(self, camera: str, track: int) -> _Visit | None:
         return next((visit for visit in self._open if visit.camera == camera and visit.track == track), None)
@@ -254,7 +258,8 @@ class Visits:
         return [self._announcement(visit, decision, now)]
 
     def _announcement(self, visit: _Visit, decision: Decision, now: float) -> Announcement:
-        in_view = [other for other in self._open if other.camera == visit.camera and other.track is not None]
+        frame = self._looked_at.get(visit.camera)
+        in_view = [other for other in self._open if other.camera == visit.camera and other.last_seen == frame]
         others = [other for other in in_view if other is not visit]
         unknown = sum(other.decision is None or other.decision.subject is None for other in others)
         newest = visit.comparisons[-1] if visit.comparisons else None

@@ -101,9 +101,13 @@ class FrozenGuard:
         self._after = after
         self._grey: UInt8 | None = None
         self._changed_at = 0.0
+        self._looked_at = float("-inf")
 
     def frozen(self, picture: Picture, now: float) -> bool:
         """True when nothing, not even the sensor's noise, has changed for `after` seconds."""
+        if now - self._looked_at < self._after / 10:
+            return False
+        self._looked_at = now
         grey = picture.grey(_FROZEN_CELLS)
         if self._grey is None or not np.array_equal(grey, self._grey):
             self._grey, self._changed_at = grey, now
