@@ -536,13 +536,13 @@ class Daemon:
         due = now - self._states_at >= _STATE_SECONDS
         self._states_at = now if due else self._states_at
         for name, health in self.health.items():
+            rate = self._rates[name].reading(health.frames, now)
             state = (health.enabled, health.failure)
             if not due and self._states.get(name) == state:
                 continue
             if health.enabled and health.failure is None and health.last_frame is None:
                 continue  # still opening: nothing is known yet
             self._states[name] = state
-            rate = self._rates[name].reading(health.frames, now)
             working = health.enabled and health.failure is None
             self._sink.publish_state(
                 CameraState(

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import threading
-from collections import Counter
+from collections import Counter, deque
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Final
@@ -81,14 +81,16 @@ class CameraHealth:
 
 
 class Rate:
-    """Events a second between two readings of a growing count; one owner thread."""
+    """Events a second over the last seconds, from readings of a growing count; one owner thread."""
 
-    def __init__(self) -> None:
-        self._before: tuple[int, float] | None = None
+    def __init__(self, window_seconds: float = 5.0) -> None:
+        self._window = window_seconds
+        self._readings: deque[tuple[int, float]] = deque()
 
     def reading(self, count: int, now: float) -> float:
-        """The rate since the last reading, 0 at the first."""
-        before, self._before = self._before, (count, now)
-        if before is None or now <= before[1]:
-            return 0.0
-        return (count - before[0]) / (now - before[1])
+        """The rate between the oldest reading of the window and this one; 0 at the first."""
+        self._readings.append((count, now))
+        while now - self._readings[0][1] > self._window:
+            self._readings.popleft()
+        before, then = self._readings[0]
+        return (count - before) / (now - then) if now > then else 0.0
