@@ -30,6 +30,7 @@ from streamd.clock import Clock, SystemClock, clock_synchronised
 from streamd.config import Config
 from streamd.enrolment.folder import Enrolment, EnrolmentFolder, PhotoEvent, VerdictCache, cache_key
 from streamd.enrolment.photo import PhotoVerdict, judge
+from streamd.errors import StreamdError
 from streamd.events.contract import (
     CameraCondition,
     CameraState,
@@ -201,7 +202,8 @@ class Daemon:
             try:
                 body()
             except BaseException as error:
-                log.critical("%s failed", name, exc_info=error)
+                if not isinstance(error, StreamdError):  # else its sentence is shown where the daemon ends
+                    log.critical("%s failed", name, exc_info=error)
                 self._fault = self._fault or error
                 self.stop()
             finally:
@@ -254,13 +256,13 @@ class Daemon:
         while not self._stopping.is_set():
             if health.enabled:
                 self.heartbeats.beat(worker, self._clock.monotonic(), 3 * camera.open_timeout + 10)
-                watch(camera, self._clock, lambda: self._stopping.is_set() or not health.enabled, frame, outage)
-                if health.enabled:
-                    return  # stopping, or a file shown to its end
+                if watch(camera, self._clock, lambda: self._stopping.is_set() or not health.enabled, frame, outage):
+                    return
                 health.last_frame = None
                 slots.put(camera.name, _Blind(camera.name, self._clock.monotonic()))
-            self.heartbeats.done(worker)
-            toggled.wait()
+            else:
+                self.heartbeats.done(worker)
+                toggled.wait()
             toggled.clear()
 
     # Detection
@@ -307,7 +309,7 @@ class Daemon:
             if crop.quality.good:
                 frame = taken if isinstance(taken, Frame) and self._pictures is not None else None
                 self._request(crop, frame, sighting.tracks)
-        self._publish_presence(sighting.camera, len(sighting.tracks))
+        self._publish_presence(sighting.camera, sighting.present)
 
     def _request(self, crop: Crop, frame: Frame | None, tracks: tuple[Track, ...]) -> None:
         def compared(vector: Float32 | None, finished: float) -> None:

@@ -11,6 +11,7 @@ from prometheus_client import CollectorRegistry, start_http_server
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, HistogramMetricFamily, Metric
 from prometheus_client.registry import Collector
 
+from streamd.errors import UnavailableError
 from streamd.health import LATENCY_BUCKETS, Tally
 
 COUNTERS: Mapping[str, tuple[str, str]] = {
@@ -83,7 +84,11 @@ class MetricsServer:
     def __init__(self, address: str, port: int, tally: Tally, gauges: Callable[[], list[Gauge]]) -> None:
         registry = CollectorRegistry()
         registry.register(_Collector(tally, gauges))
-        server: tuple[Any, Thread] = start_http_server(port, address, registry)
+        try:
+            server: tuple[Any, Thread] = start_http_server(port, address, registry)
+        except OSError as error:
+            why = (error.strerror or str(error)).lower()
+            raise UnavailableError(f"metrics cannot be served at {address}:{port} ({why}); set another metrics.port") from None
         self._server, self._thread = server
 
     @property

@@ -132,6 +132,7 @@ def _folder(settings: Camera, path: Path, clock: Clock, ended: Callable[[], bool
         raise CameraError(CameraFailure.NO_VIDEO, f"{settings.name}: {path} holds no JPEG, PNG, WebP or BMP pictures; add some")
     index, due = 0, clock.monotonic()
     while not ended():
+        before = index
         for file in files:
             image = cv2.imread(str(file), cv2.IMREAD_COLOR)
             if image is None:
@@ -144,6 +145,8 @@ def _folder(settings: Camera, path: Path, clock: Clock, ended: Callable[[], bool
             picture = RgbPicture(np.ascontiguousarray(image[:, :, ::-1]))
             yield Frame(settings.name, index, oriented(picture, settings), clock.monotonic(), clock.utc())
             index += 1
+        if index == before:
+            raise CameraError(CameraFailure.NO_VIDEO, f"{settings.name}: {path} holds no picture that can be read; add some")
         if not settings.loop:
             raise CameraError(CameraFailure.END_OF_STREAM, f"{settings.name}: {path} has been shown to its end")
 
@@ -158,14 +161,19 @@ class _Packet:
 
 def _stream(settings: Camera, clock: Clock, ended: Callable[[], bool]) -> Iterator[Frame]:
     live = _is_live(settings.address)
+    asked, opened = clock.monotonic(), False
     try:
         with _opened(settings) as container:
+            opened = True
             if not container.streams.video:
                 raise CameraError(CameraFailure.NO_VIDEO, f"{settings.name}: {settings.shown} carries no video; check its path")
             yield from _decoded(settings, container, live, clock, ended)
     except (av.error.FFmpegError, OSError) as error:
-        raise _failure(settings, error) from None  # FFmpeg's own text may hold the password
-    raise CameraError(CameraFailure.END_OF_STREAM, f"{settings.name}: {settings.shown} ended")
+        # FFmpeg calls it invalid data, too, when an RTSP server accepts the connection and never answers.
+        silent = live and not opened and clock.monotonic() - asked >= 0.9 * settings.open_timeout
+        raise _failure(settings, error, silent) from None  # FFmpeg's own text may hold the password
+    if not ended():
+        raise CameraError(CameraFailure.END_OF_STREAM, f"{settings.name}: {settings.shown} ended")
 
 
 def _opened(settings: Camera) -> Any:
@@ -289,9 +297,9 @@ _MENDS: Final = {
 }
 
 
-def _failure(settings: Camera, error: Exception) -> CameraError:
-    """FFmpeg's error as one of ours."""
-    kind = _kind(error)
+def _failure(settings: Camera, error: Exception, silent: bool) -> CameraError:
+    """FFmpeg's error as one of ours; silent: nothing came until the time for opening was over."""
+    kind = CameraFailure.TIMEOUT if silent and isinstance(error, av.error.InvalidDataError) else _kind(error)
     detail = f" ({type(error).__name__})" if kind is CameraFailure.FAULT else ""
     return CameraError(kind, f"{settings.name}: {settings.shown} {_MENDS[kind]}{detail}")
 
@@ -331,8 +339,8 @@ def watch(
     ended: Callable[[], bool],
     on_frame: Callable[[Frame], None],
     on_outage: Callable[[Outage], None],
-) -> None:
-    """Read a camera until `ended()`, opening it again after every failure; the body of a camera's thread.
+) -> bool:
+    """Read a camera until `ended()`, opening it again after every failure; True when a file has been shown to its end.
 
     A wrong password is tried again no faster than once a minute, since cameras lock out those who insist.
     """
@@ -343,10 +351,9 @@ def watch(
             for frame in frames(settings, clock, ended):
                 got = True
                 on_frame(frame)
-            return
         except CameraError as error:
             if ended():
-                return
+                break
             if got and clock.monotonic() - opened_at > 30:
                 attempt = 0  # a camera that flaps keeps its long waits
             over = error.failure is CameraFailure.END_OF_STREAM and not _is_live(settings.address)
@@ -355,6 +362,7 @@ def watch(
                 wait = max(wait, 60.0)
             on_outage(Outage(error, None if over else wait))
             if over:
-                return
+                return True
             attempt += 1
             clock.sleep(wait)
+    return False

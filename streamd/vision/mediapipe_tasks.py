@@ -11,11 +11,8 @@ import ctypes
 import logging
 import os
 import platform
-import re
 import struct
 import sys
-import tempfile
-import threading
 import types
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -25,6 +22,7 @@ from typing import Any, Final
 import numpy as np
 
 from streamd.errors import ModelError
+from streamd.native_log import native_log_to_debug
 from streamd.values import Float32, UInt8
 
 log = logging.getLogger(__name__)
@@ -98,29 +96,6 @@ def _library() -> Any:
 
 _WARM_UP: Final = np.zeros((192, 192, 3), np.uint8)  # the first run allocates, and says so
 
-_stderr_lock = threading.Lock()  # the descriptor belongs to the whole process
-_NATIVE_LINE = re.compile(rb"^(INFO|WARNING|[IW]\d{4}|[IW]0000)\b")
-
-
-@contextmanager
-def _chatter_to_debug() -> Iterator[None]:
-    """What the native library prints while a task is made goes to the debug log; any other line still reaches stderr."""
-    with _stderr_lock, tempfile.TemporaryFile() as caught:
-        sys.stderr.flush()
-        kept = os.dup(2)
-        os.dup2(caught.fileno(), 2)
-        try:
-            yield
-        finally:
-            os.dup2(kept, 2)
-            os.close(kept)
-            caught.seek(0)
-            lines = caught.read().splitlines(keepends=True)
-            native = [line for line in lines if _NATIVE_LINE.match(line)]
-            os.write(2, b"".join(line for line in lines if line not in native))
-            for line in dict.fromkeys(native):
-                log.debug("mediapipe: %s", line.decode(errors="replace").strip())
-
 
 class DetectionTask:
     """MediaPipe's full-range face detector; one owner thread. Call `close` when done."""
@@ -133,7 +108,7 @@ class DetectionTask:
             base_options=self._mediapipe.tasks.BaseOptions(model_asset_buffer=_read(path)),
             min_detection_confidence=min_score,
         )
-        with _chatter_to_debug():
+        with native_log_to_debug(log):
             self._task = vision.FaceDetector.create_from_options(options)
             self.detect(_WARM_UP)
 
@@ -152,7 +127,7 @@ class DetectionTask:
 
     def close(self) -> None:
         """Free the task; one that is not closed complains when the interpreter ends."""
-        with _chatter_to_debug():
+        with native_log_to_debug(log):
             self._task.close()
 
 
@@ -169,7 +144,7 @@ class LandmarkTask:
             num_faces=2,  # a neighbour may be in the crop; the caller takes the face it asked for
             min_face_detection_confidence=0.3,
         )
-        with _chatter_to_debug():
+        with native_log_to_debug(log):
             self._task = vision.FaceLandmarker.create_from_options(options)
             self.landmarks(_WARM_UP)
 
@@ -182,7 +157,7 @@ class LandmarkTask:
 
     def close(self) -> None:
         """Free the task; one that is not closed complains when the interpreter ends."""
-        with _chatter_to_debug():
+        with native_log_to_debug(log):
             self._task.close()
 
 

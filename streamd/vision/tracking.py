@@ -41,6 +41,11 @@ class Tracker:
         """Whether any track is alive, seen in the last frame or not."""
         return bool(self._moving)
 
+    @property
+    def steady(self) -> int:
+        """How many tracks are alive that were seen at least twice."""
+        return sum(moving.track.last_seen > moving.track.first_seen for moving in self._moving)
+
     def update(self, faces: Sequence[Face], now: float) -> tuple[tuple[Track, ...], tuple[int, ...]]:
         """The tracks seen in this frame, in the order of `faces`, and the ids of those that are lost for good."""
         pairs = _match([moving.expected(now) for moving in self._moving], self._moving, faces, now)

@@ -21,7 +21,9 @@ _CALM_INTERVAL_SECONDS: Final = 0.2  # between looks while every visit in view h
 
 @dataclass(frozen=True, slots=True)
 class Sighting:
-    """What one frame showed: tracks in view, tracks that ended, crops for comparison.
+    """What one frame showed: tracks in view, tracks that ended, crops for comparison, and how many faces are present.
+
+    present: tracks that were seen at least twice and not long ago, so that neither a missed frame nor a flicker changes it.
 
     `skipped` says why nothing was detected: "still" (nothing moves, nobody is there) or "calm" (nobody needs a look yet).
     """
@@ -31,6 +33,7 @@ class Sighting:
     tracks: tuple[Track, ...] = ()
     ended: tuple[int, ...] = ()
     crops: tuple[Crop, ...] = ()
+    present: int = 0
     skipped: str | None = None
 
 
@@ -67,7 +70,7 @@ class Watcher:
         self._detected_at = now
         self._visible, ended = self._tracker.update(self._analyser.faces(frame.picture), now)
         crops = tuple(self._crop(frame, track) for track in self._visible if self._wanted(track.id, now))
-        return Sighting(frame.camera, now, self._visible, ended, crops)
+        return Sighting(frame.camera, now, self._visible, ended, crops, self._tracker.steady)
 
     def blind(self, camera: str, now: float) -> Sighting:
         """The camera gives no picture any more: every track has ended."""
