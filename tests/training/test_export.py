@@ -1,0 +1,115 @@
+"""Export: a network becomes the file that streamd runs, or is refused."""
+
+from __future__ import annotations
+
+import hashlib
+import importlib.util
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from streamd.assembly import SHIPPED_CARD
+from streamd.errors import ModelError
+from streamd.recognition.card import read_card
+from streamd.recognition.embedding import LiteRTEmbedder, TensorFlowEmbedder, golden_crop
+from streamd.values import UInt8
+
+if importlib.util.find_spec("tensorflow") is None or importlib.util.find_spec("keras") is None:
+    pytest.skip("needs streamd[training]", allow_module_level=True)
+
+pytestmark = pytest.mark.filterwarnings("ignore")  # TensorFlow's own
+
+
+@pytest.fixture(scope="module")
+def crops() -> UInt8:
+    random = np.random.default_rng(2)
+    noise = random.normal(0, 25, (9, 150, 150, 3))
+    return np.clip(golden_crop() + noise, 0, 255).astype(np.uint8)
+
+
+def small_network(seed: int) -> Any:
+    """One convolution and a batch norm whose statistics are not those of any batch: 32 pixels in, 16 numbers out."""
+    import keras
+
+    keras.utils.set_random_seed(seed)
+    given = keras.Input((32, 32, 3))
+    scaled = keras.layers.Rescaling(1 / 128, -1)(given)
+    features = keras.layers.Conv2D(24, 3, strides=2)(scaled)
+    norm = keras.layers.BatchNormalization()
+    features = norm(features)
+    norm.set_weights([np.random.default_rng(seed).uniform(0.5, 1.5, 24) for _ in range(4)])
+    dense = keras.layers.Dense(16)(keras.layers.Flatten()(keras.layers.ReLU()(features)))
+    return keras.Model(given, dense)
+
+
+def two_networks() -> Any:
+    """Two small networks that see different parts of one crop, joined: the operations that such pairs are made of."""
+    import keras
+
+    keras.utils.set_random_seed(1)
+    crops = keras.Input((150, 150, 3))
+    part = keras.ops.flip(crops[:, 6:147, 5:146, :], axis=-1)
+    first = small_network(2)(keras.layers.Resizing(32, 32)(crops), training=False)
+    features = keras.layers.Conv2D(8, 3, strides=2, activation="relu6")(keras.layers.Resizing(32, 32)(part / 255))
+    features = keras.layers.DepthwiseConv2D(3, padding="same")(features)
+    features = keras.layers.LeakyReLU(negative_slope=0.2)(features)
+    features = keras.layers.AveragePooling2D(2)(features)
+    gate = keras.ops.sigmoid(keras.layers.Conv2D(8, 1)(keras.ops.mean(features, axis=(1, 2), keepdims=True)))
+    second = keras.layers.Dense(8)(keras.layers.Flatten()(features * gate))
+    unit = keras.layers.UnitNormalization()
+    return keras.Model(crops, keras.layers.Concatenate()([unit(first), unit(second)]) * 0.5**0.5)
+
+
+def exported(model: Any, folder: Path) -> Path:
+    from training import export
+
+    file = folder / "model.tflite"
+    file.write_bytes(export.litert(model))
+    return file
+
+
+def test_the_exported_file_gives_what_the_network_gives(tmp_path: Path, crops: UInt8) -> None:
+    from training import export
+
+    model = export.wrapped(small_network(0), 32)
+
+    found = export.parity(exported(model, tmp_path), model, crops)
+
+    assert found.crops == len(crops)
+    assert found.worst > 0.999
+
+
+def test_a_file_of_another_network_is_refused(tmp_path: Path, crops: UInt8) -> None:
+    from training import export
+
+    file = exported(export.wrapped(small_network(0), 32), tmp_path)
+
+    with pytest.raises(ModelError, match="not the one it was made from"):
+        export.parity(file, export.wrapped(small_network(9), 32), crops)
+
+
+def test_a_network_that_was_misread_is_refused(crops: UInt8) -> None:
+    from training import export
+
+    network = small_network(0)
+    pictures = crops[:, :32, :32].astype(np.float32)
+
+    with pytest.raises(ModelError, match="Keras and ONNX Runtime differ"):
+        export.difference(network, lambda batch: network(batch[:, :, ::-1], training=False).numpy(), pictures)
+
+
+def test_a_pair_of_networks_takes_the_place_of_one_by_changing_the_file(tmp_path: Path, crops: UInt8) -> None:
+    """Both backends run it, and give what Keras gives."""
+    model = two_networks()
+    file = exported(model, tmp_path)
+    digest = hashlib.sha256(file.read_bytes()).hexdigest()
+    card = read_card(SHIPPED_CARD).model_copy(update={"file": file.name, "sha256": digest, "dimension": 24})
+
+    one = LiteRTEmbedder(file, card, threads=1).embed(list(crops))
+    other = TensorFlowEmbedder(file, card, None, (4,)).embed(list(crops))
+
+    expected = model(crops.astype(np.float32), training=False).numpy()
+    assert (one * expected).sum(1).min() > 0.999
+    assert (other * expected).sum(1).min() > 0.999

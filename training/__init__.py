@@ -1,0 +1,5 @@
+"""Makes and measures the model that streamd ships: prepare, teacher, export, evaluate, calibrate.
+
+Pictures go through streamd's own detection and alignment, so that what is trained and measured on is what is served.
+Training imports streamd, never the reverse.
+"""

@@ -1,0 +1,88 @@
+"""streamd-train: the commands that make and measure a model; each prints what it found and keeps crops under --cache."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import logging
+import os
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any, Final
+
+from streamd.errors import StreamdError
+
+SHIPPED: Final = Path(__file__).resolve().parent.parent / "streamd" / "models"
+
+
+def parser() -> argparse.ArgumentParser:
+    """The commands and their options."""
+    top = argparse.ArgumentParser(prog="streamd-train", description="Make and measure the model that streamd ships.")
+    commands = top.add_subparsers(dest="command", required=True)
+    ship = commands.add_parser("ship-sface", help="make sface.tflite and its card from the published network, and measure them")
+    ship.add_argument("--out", type=Path, default=SHIPPED, help="where they go (default: streamd/models)")
+    ship.set_defaults(run=_ship)
+    measure = commands.add_parser("evaluate", help="measure how well a model tells people apart")
+    measure.add_argument("--protocol", choices=["lfw-view2"], default="lfw-view2")
+    measure.set_defaults(run=_evaluate)
+    fit = commands.add_parser("calibrate", help="measure what a score is worth as evidence")
+    fit.set_defaults(run=_calibrate)
+    for one in (measure, fit):
+        one.add_argument(
+            "--card", type=Path, default=SHIPPED / "sface.json", help="the model's card (default: the shipped one)"
+        )
+        one.add_argument("--json", action="store_true", help="print JSON")
+    for one in (ship, measure, fit):
+        one.add_argument("--data", type=Path, required=True, help="folder with lfw-rest.tar, lfw-view2.tar and clips/")
+        one.add_argument("--cache", type=Path, help="folder where crops and templates are kept for the next run")
+    return top
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run one command; the exit status."""
+    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
+    logging.basicConfig(level=logging.INFO, format="%(message)s", stream=sys.stderr)
+    given = parser().parse_args(arguments)
+    try:
+        found: dict[str, Any] = given.run(given)
+    except StreamdError as error:
+        sys.stderr.write(f"streamd-train: {error}\n")
+        return error.exit_status
+    text = json.dumps(found) if getattr(given, "json", False) else _table(found)
+    sys.stdout.write(text + "\n")
+    return 0
+
+
+def _table(found: dict[str, Any]) -> str:
+    width = max(map(len, found))
+    return "\n".join(f"{name:{width}}  {value}" for name, value in found.items())
+
+
+def _ship(given: argparse.Namespace) -> dict[str, Any]:
+    from training.ship import ship_sface  # TensorFlow, which measuring alone does not need
+
+    card = ship_sface(given.data, given.out, given.cache)
+    return {"file": str(given.out / card.file), "sha256": card.sha256, **{one.name: one.value for one in card.figures}}
+
+
+def _evaluate(given: argparse.Namespace) -> dict[str, Any]:
+    from training.evaluate import lfw_view2
+    from training.scores import of_card
+
+    return lfw_view2(given.data, *of_card(given.card), given.cache)
+
+
+def _calibrate(given: argparse.Namespace) -> dict[str, Any]:
+    from training import calibrate
+    from training.scores import of_card
+
+    model = of_card(given.card)
+    trials = calibrate.trials(given.data, *model, given.cache)
+    correlations = calibrate.correlations(given.data, *model, given.cache)
+    measured = {one.name: one.value for one in calibrate.figures(trials, correlations, "")}
+    return {**measured, **calibrate.calibration(trials, correlations.largest).model_dump()}
+
+
+if __name__ == "__main__":
+    sys.exit(main())

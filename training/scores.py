@@ -1,0 +1,81 @@
+"""Scores: the cosines that a model gives to pairs of faces, of one person (genuine) and of two (impostor)."""
+
+from __future__ import annotations
+
+import hashlib
+import logging
+from collections import Counter
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from streamd.recognition.card import read_card
+from streamd.recognition.embedding import open_embedder
+from streamd.values import Float32, UInt8
+from training.prepare import Faces
+
+log = logging.getLogger(__name__)
+
+Embed = Callable[[UInt8], Float32]
+"""uint8 (N, 150, 150, 3) RGB to unit vectors, float32 (N, D)."""
+
+
+def of_card(card: Path) -> tuple[Embed, str]:
+    """The model of a card, run by LiteRT as the daemon runs it on a CPU, and the digest of its file."""
+    embedder = open_embedder(card, "litert")
+    return lambda crops: embedder.embed(list(crops)), read_card(card).sha256
+
+
+def templates(faces: Faces, embed: Embed, model: str, cache: Path | None = None) -> Float32:
+    """The templates of a data set's faces, float32 (N, D); `model` names what `embed` is, for the cache."""
+    kept = None
+    if cache is not None:
+        names = hashlib.sha256("\n".join((model, *faces.pictures, *map(str, faces.eye_distances.tolist()))).encode())
+        kept = cache / f"templates-{names.hexdigest()[:16]}.npy"
+        if kept.is_file():
+            return np.asarray(np.load(kept), np.float32)
+    parts = []
+    for start in range(0, len(faces.crops), 64):
+        parts.append(embed(faces.crops[start : start + 64]))
+        if start % 1024 == 0:
+            log.info("embedding: %d of %d faces", start, len(faces.crops))
+    made = np.concatenate(parts)
+    if kept is not None:
+        np.save(kept, made)
+    return made
+
+
+def few_of_each(people: Sequence[str], most: int) -> NDArray[np.intp]:
+    """Indices of at most `most` faces of each person, the first ones: else one often photographed person is the statistic."""
+    seen: Counter[str] = Counter()
+    kept = []
+    for index, person in enumerate(people):
+        if seen[person] < most:
+            seen[person] += 1
+            kept.append(index)
+    return np.asarray(kept, np.intp)
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Scores:
+    """Cosines of all pairs of enrolled and probe faces: genuine float32 (G,), impostor float32 (I,); `people` who took part."""
+
+    genuine: Float32
+    impostor: Float32
+    people: int
+
+
+def cross(enrolled: Faces, enrolled_templates: Float32, probes: Faces, probe_templates: Float32) -> Scores:
+    """Every enrolled face against every probe; a picture against itself or a copy of itself is left out."""
+    people = {person: number for number, person in enumerate(sorted({*enrolled.people, *probes.people}))}
+    rows = np.asarray([people[person] for person in enrolled.people])
+    columns = np.asarray([people[person] for person in probes.people])
+    files = {picture: number for number, picture in enumerate(probes.pictures)}
+    own = np.asarray([files.get(picture, -1) for picture in enrolled.pictures])
+    matrix = enrolled_templates @ probe_templates.T
+    same = rows[:, None] == columns[None, :]
+    other_picture = own[:, None] != np.arange(len(columns))[None, :]
+    return Scores(matrix[same & other_picture], matrix[~same], len(people))
