@@ -436,6 +436,8 @@ class Daemon:
                 announcements = self._visits.gallery_changed(now.gallery, self._clock.monotonic())
             for announcement in announcements:
                 self._announce(announcement)
+            for subject in set(before.gallery.names).difference(now.gallery.names):
+                self._sink.forget(subject)
             self._publish_gallery(before, judged)
         return pending
 

@@ -70,7 +70,7 @@ class Tally:
 class CameraHealth:
     """What one camera last did, written by its thread and read by the others; single fields, so no lock is needed.
 
-    last_frame: monotonic seconds of the newest frame, None before the first. outage: why there is none now.
+    last_frame: monotonic seconds of the newest frame, None before the first. failure, sentence: why there is none now.
     """
 
     enabled: bool = True

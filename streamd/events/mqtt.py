@@ -486,7 +486,9 @@ class _Connection:
 
     def _subscribe(self, client: paho.Client, topic: str, *, needed: bool = True) -> None:
         if self._mqtt5:
-            _, key = client.subscribe(topic, options=SubscribeOptions(qos=1, noLocal=True))
+            # Else a command that is retained while we listen would look like any other, and be refused only at the next start.
+            as_sent = topic == self._topics.command("+")
+            _, key = client.subscribe(topic, options=SubscribeOptions(qos=1, noLocal=True, retainAsPublished=as_sent))
         else:
             _, key = client.subscribe(topic, qos=1)
         if key is not None and needed:

@@ -295,13 +295,15 @@ _MENDS: Final = {
     CameraFailure.BUSY: "is in use by another program; close that first",
     CameraFailure.FAULT: "failed",
 }
+_NOT_THERE: Final = "is not there; is the camera plugged in, and the path right?"
 
 
 def _failure(settings: Camera, error: Exception, silent: bool) -> CameraError:
     """FFmpeg's error as one of ours; silent: nothing came until the time for opening was over."""
     kind = CameraFailure.TIMEOUT if silent and isinstance(error, av.error.InvalidDataError) else _kind(error)
     detail = f" ({type(error).__name__})" if kind is CameraFailure.FAULT else ""
-    return CameraError(kind, f"{settings.name}: {settings.shown} {_MENDS[kind]}{detail}")
+    missing = kind is CameraFailure.NOT_FOUND and "://" not in settings.address
+    return CameraError(kind, f"{settings.name}: {settings.shown} {_NOT_THERE if missing else _MENDS[kind]}{detail}")
 
 
 def _kind(error: Exception) -> CameraFailure:
