@@ -84,14 +84,15 @@ def by_track(video: VideoCrops) -> dict[str, NDArray[np.intp]]:
 def by_person(video: VideoCrops, truth: Path) -> tuple[dict[str, NDArray[np.intp]], set[str]]:
     """Indices of the crops of each person while alone in view, by the clip's truth; and the photographs that it shows.
 
-    truth: JSON with `frames`, each with `people`, each with `name`, `photo` and `box` (pixels x0 y0 x1 y1).
+    truth: JSON with `frames`, each with `people`, each with `name`, `photo`, `box` (pixels x0 y0 x1 y1) and `blending` (one
+    photograph fades into the next).
     """
     frames = json.loads(truth.read_text())["frames"]
     found: defaultdict[str, list[int]] = defaultdict(list)
     for index, (frame, middle) in enumerate(zip(video.frames, video.middles, strict=True)):
         people = frames[frame]["people"]
-        if len(people) != 1:
-            continue
+        if len(people) != 1 or people[0]["blending"]:
+            continue  # half of one photograph and half of another is nobody's face
         x0, y0, x1, y1 = people[0]["box"]
         # The photographs are centred on their faces; bystanders in them are not the person.
         if float(np.linalg.norm(middle - np.array([x0 + x1, y0 + y1]) / 2)) <= (x1 - x0) / 4:

@@ -6,6 +6,7 @@ judged twice; the model, the alignment and the quality bounds are part of the ca
 
 from __future__ import annotations
 
+import dataclasses
 import hashlib
 import logging
 import os
@@ -197,23 +198,27 @@ class EnrolmentFolder:
             photos = list_photos(self._folder)
         except OSError as error:
             problem = f"{self._folder} cannot be read ({error.strerror}); the last gallery stays in force"
-            self._enrolment = Enrolment(self._enrolment.gallery, self._enrolment.names, self._enrolment.refused, problem)
+            if problem != self._enrolment.problem:
+                self._enrolment = dataclasses.replace(self._enrolment, problem=problem)
             return self._enrolment, (), False
         ready = [photo for photo in photos if photo in self._digests or photo.changed_ns <= settled_before_ns]
         pending = len(ready) < len(photos)
+        # A photo that is being replaced stays in force as it was until the new one is whole.
+        unsettled = {photo.photo for photo in photos} - {photo.photo for photo in ready}
+        kept = [photo for photo in self._digests if photo.photo in unsettled]
         new = [photo for photo in ready if photo not in self._digests]
         verdicts: dict[PhotoFile, PhotoVerdict] = {}
         for done, photo in enumerate(new):
             progress(done, len(new))
             verdicts[photo] = self._verdict(photo)
-        gone = self._digests.keys() - set(ready)
+        gone = self._digests.keys() - {*ready, *kept}
         if not new and not gone and self._enrolment.problem is None and self._generation:
             return self._enrolment, (), pending
         for photo in gone:
             del self._digests[photo]
         self._cache.save(frozenset(self._digests.values()))
         self._generation += 1
-        self._enrolment = self._state(ready, verdicts)
+        self._enrolment = self._state([*ready, *kept], verdicts)
         return self._enrolment, tuple(_event(photo, verdict) for photo, verdict in verdicts.items()), pending
 
     def _verdict(self, photo: PhotoFile) -> PhotoVerdict:
@@ -225,6 +230,8 @@ class EnrolmentFolder:
         else:
             digest = hashlib.sha256(data).hexdigest()
             verdict = self._cache.get(digest) or self._judge(data)
+            if PhotoReason.NO_TEMPLATE in verdict.reasons:
+                digest = f"untold:{photo.photo}"  # perhaps because the program ends: judged again at the next start
         self._cache.put(digest, verdict)
         self._digests[photo] = digest
         return verdict

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import importlib.util
 import json
 import os
@@ -100,11 +101,14 @@ def test_the_stub_knows_colours_apart() -> None:
     assert first @ second < 0.9
 
 
-def test_litert_serves_where_there_is_no_gpu_and_tensorflow_is_not_imported() -> None:
+@pytest.mark.parametrize("backend", ["litert", "auto"])
+def test_litert_serves_where_there_is_no_gpu_and_tensorflow_is_not_imported(backend: str) -> None:
     """Also where it is installed: importing it would take seconds and 500 MB."""
+    if backend == "auto" and any(Path("/dev").glob("nvidia[0-9]*")):
+        pytest.skip("this machine has a GPU")
     program = (
         "import sys; from pathlib import Path; from streamd.recognition.embedding import open_embedder;"
-        f"print(open_embedder(Path({str(SHIPPED_CARD)!r}), 'litert').model, 'tensorflow' in sys.modules)"
+        f"print(open_embedder(Path({str(SHIPPED_CARD)!r}), {backend!r}).model, 'tensorflow' in sys.modules)"
     )
 
     done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
@@ -221,3 +225,12 @@ def test_a_network_of_another_kind_is_refused() -> None:
 
     with pytest.raises(ModelError, match="expected one input and one output, found 1 and 2"):
         LiteRTEmbedder(detector, CARD, threads=1)
+
+
+def test_every_model_file_is_in_the_notices_with_its_digest() -> None:
+    notices = (FILE.parent / "README.md").read_text()
+
+    for file in FILE.parent.iterdir():
+        if file.suffix in (".tflite", ".task"):
+            assert f"| `{file.name}` |" in notices
+            assert hashlib.sha256(file.read_bytes()).hexdigest() in notices

@@ -1,0 +1,37 @@
+"""What the process tests share: short clips of real photographs, made once."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import cv2
+import numpy as np
+import pytest
+
+from streamd.demo import story
+from streamd.demo.portraits import SPEAKING, STANDING, STRANGER
+from streamd.demo.rtsp_server import encode
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+_CLIPS = {
+    # The person who is enrolled, by two photos that are not; stands there all the time.
+    "person": ((SPEAKING, STANDING), 0.0, 4.0, 4.0),
+    "stranger": ((STRANGER,), 0.0, 3.0, 3.0),
+    # The person again, for two seconds out of every four: a visit each time.
+    "passing": ((SPEAKING,), 1.0, 3.0, 4.0),
+}
+
+
+@pytest.fixture(scope="session")
+def clips(portraits: Path, tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
+    """Video files by name, 640x360 at 15 pictures a second."""
+    folder = tmp_path_factory.mktemp("clips")
+    made = {}
+    for name, (who, start, end, seconds) in _CLIPS.items():
+        made[name] = folder / f"{name}.mp4"
+        pictures = story.pictures(portraits, (story.Visit(who, start, end, walks=False),), seconds)
+        small = (np.asarray(cv2.resize(one, (640, 360), interpolation=cv2.INTER_AREA), np.uint8) for one in pictures)
+        encode(made[name], small, story.FPS, bitrate=800_000)
+    return made

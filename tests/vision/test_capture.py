@@ -1,0 +1,508 @@
+"""Capture: frames with their colours and times from every kind of camera, and the reason whenever there are none."""
+
+from __future__ import annotations
+
+import dataclasses
+import http.server
+import logging
+import socket
+import threading
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import cv2
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from streamd.clock import SystemClock
+from streamd.demo.rtsp_server import AccessUnit, Account, Clip, RtspServer, encode, read_clip
+from streamd.errors import CameraError, CameraFailure
+from streamd.values import Frame, UInt8
+from streamd.vision.capture import Camera, FrozenGuard, Outage, StreamClock, backoff, frames, watch
+from streamd.vision.picture import RgbPicture, YuvPicture
+
+if TYPE_CHECKING:
+    from tests.conftest import FakeClock
+
+FPS, SECONDS = 10, 2
+WIDTH, HEIGHT = 320, 240
+RED, BLUE, WHITE = (200, 40, 40), (40, 40, 200), (235, 235, 235)
+
+
+def picture(index: int) -> UInt8:
+    """Red on the left, blue on the right, and a white square that moves right along the upper edge, 12 pixels a frame."""
+    image = np.empty((HEIGHT, WIDTH, 3), np.uint8)
+    image[:, : WIDTH // 2], image[:, WIDTH // 2 :] = RED, BLUE
+    image[16:48, 12 * index + 16 : 12 * index + 48] = WHITE
+    return image
+
+
+def square_of(image: UInt8) -> int:
+    """Which picture this is, by where its square is."""
+    x = np.flatnonzero(image[32].min(-1) > 180)
+    return round((float(x.mean()) - 31.5) / 12)
+
+
+@pytest.fixture(scope="session")
+def files(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
+    """Two seconds of video in each codec, and two seconds in which nothing changes."""
+    folder = tmp_path_factory.mktemp("clips")
+    paths = {name: folder / f"{name}.mp4" for name in ("h264", "h265", "still")}
+    encode(paths["h264"], (picture(i) for i in range(FPS * SECONDS)), FPS, "libx264")
+    encode(paths["h265"], (picture(i) for i in range(FPS * SECONDS)), FPS, "libx265")
+    encode(paths["still"], (picture(5) for _ in range(FPS * SECONDS)), FPS, "libx264")
+    return paths
+
+
+@pytest.fixture(scope="session")
+def clips(files: dict[str, Path]) -> dict[str, Clip]:
+    return {name: read_clip(path) for name, path in files.items()}
+
+
+def camera(address: str, **settings: object) -> Camera:
+    quick = {"open_timeout": 1.0, "read_timeout": 1.0, "max_fps": 30.0}
+    return Camera("door", address, "rtsp://***@camera/", **{**quick, **settings})  # type: ignore[arg-type]
+
+
+def see(settings: Camera, count: int = 1000, clock: FakeClock | None = None) -> tuple[list[Frame], CameraError | None]:
+    """The first `count` frames of a camera, or all until it fails, and how."""
+    seen: list[Frame] = []
+    try:
+        seen.extend(frames(settings, clock or SystemClock(), lambda: len(seen) >= count))
+    except CameraError as error:
+        return seen, error
+    return seen, None
+
+
+def failure(settings: Camera) -> CameraFailure:
+    _, error = see(settings)
+    assert error is not None
+    return error.failure
+
+
+def assert_colours(image: UInt8, tolerance: int = 12) -> None:
+    """Away from the edges, which a codec blurs."""
+    assert image.shape == (HEIGHT, WIDTH, 3)
+    for part, colour in ((image[80:, : WIDTH // 2 - 16], RED), (image[80:, WIDTH // 2 + 16 :], BLUE)):
+        assert np.abs(part.reshape(-1, 3).mean(0) - colour).max() < tolerance
+
+
+class MjpegCamera(http.server.BaseHTTPRequestHandler):
+    """A camera's HTTP side: /video streams JPEG pictures, /video-hangs stops after five, /private wants a password."""
+
+    def do_GET(self) -> None:
+        if self.path == "/private":
+            self.send_error(401)
+        elif not self.path.startswith("/video"):
+            self.send_error(404)
+        else:
+            self.send_response(200)
+            self.send_header("Content-Type", "multipart/x-mixed-replace; boundary=frame")
+            self.end_headers()
+            try:
+                self._play()
+            except OSError:
+                return  # the viewer has gone
+
+    def _play(self) -> None:
+        for index in range(FPS * SECONDS):
+            jpeg = cv2.imencode(".jpg", np.ascontiguousarray(picture(index)[:, :, ::-1]))[1].tobytes()
+            self.wfile.write(b"--frame\r\nContent-Type: image/jpeg\r\nContent-Length: %d\r\n\r\n" % len(jpeg) + jpeg + b"\r\n")
+            if self.path == "/video-hangs" and index == 5:
+                self.server.released.wait(10)  # type: ignore[attr-defined]
+                return
+            time.sleep(1 / FPS / 2)
+
+    def log_message(self, *_: object) -> None:
+        pass
+
+
+@contextmanager
+def serving_http() -> Iterator[str]:
+    with http.server.ThreadingHTTPServer(("127.0.0.1", 0), MjpegCamera) as server:
+        server.released = threading.Event()  # type: ignore[attr-defined]
+        thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.05})
+        thread.start()
+        try:
+            yield f"http://127.0.0.1:{server.server_port}"
+        finally:
+            server.released.set()  # type: ignore[attr-defined]
+            server.shutdown()
+            thread.join()
+
+
+@contextmanager
+def accepting_and_silent() -> Iterator[int]:
+    """A port behind which somebody takes connections and never says a word."""
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        yield int(listener.getsockname()[1])
+
+
+# What is seen
+
+
+@pytest.mark.parametrize("codec", ["h264", "h265"])
+def test_a_stream_gives_its_pictures_in_order_with_their_colours(clips: dict[str, Clip], codec: str) -> None:
+    with RtspServer(clips, loop=False) as server:
+        seen, error = see(camera(server.url(codec)))
+
+    # The last picture is complete only when the next begins.
+    assert [square_of(frame.image) for frame in seen] == list(range(FPS * SECONDS - 1))
+    assert [frame.index for frame in seen] == list(range(FPS * SECONDS - 1))
+    assert isinstance(seen[0].picture, YuvPicture)
+    assert_colours(seen[0].image)
+    assert error is not None
+    assert error.failure is CameraFailure.END_OF_STREAM
+
+
+def test_capture_times_rise_by_the_streams_clock_and_lie_shortly_before_arrival(clips: dict[str, Clip]) -> None:
+    """Pictures are 0.1 s apart; each arrives when the next one begins, hence up to 0.1 s late, and never before its capture."""
+    arrived, walls = [], []
+    captured: list[float] = []
+    with RtspServer(clips) as server:
+        for frame in frames(camera(server.url("h264")), SystemClock(), lambda: len(captured) >= 15):
+            arrived.append(time.monotonic())
+            walls.append(time.time() - frame.wall.timestamp())
+            captured.append(frame.captured)
+
+    ages = np.array(arrived) - captured
+    assert (np.diff(captured) > 0).all()
+    assert np.median(np.diff(captured)) == pytest.approx(1 / FPS, abs=0.01)
+    assert ages.min() >= 0
+    assert np.median(ages) < 0.25
+    assert walls == pytest.approx(ages, abs=0.05)
+
+
+@pytest.mark.parametrize(
+    ("rotation", "region", "shape"), [(90, None, (WIDTH, HEIGHT, 3)), (180, (0.0, 0.0, 0.5, 1.0), (HEIGHT, WIDTH // 2, 3))]
+)
+def test_a_camera_is_turned_and_then_trimmed_as_it_is_mounted(
+    files: dict[str, Path],
+    clock: FakeClock,
+    rotation: int,
+    region: tuple[float, float, float, float] | None,
+    shape: tuple[int, ...],
+) -> None:
+    """A quarter turn clockwise takes the red left side up; half a turn takes the blue right side to the left."""
+    (frame,), _ = see(camera(str(files["h264"]), rotation=rotation, region=region), 1, clock)
+
+    assert frame.image.shape == shape
+    expected = RED if rotation == 90 else BLUE
+    assert np.abs(frame.image[10:100, 10:100].reshape(-1, 3).mean(0) - expected).max() < 12
+
+
+def test_a_file_is_shown_at_its_own_pace_and_ends(files: dict[str, Path], clock: FakeClock) -> None:
+    seen, error = see(camera(str(files["h264"])), clock=clock)
+
+    assert [frame.captured for frame in seen] == pytest.approx([1000 + i / FPS for i in range(FPS * SECONDS)])
+    assert error is not None
+    assert error.failure is CameraFailure.END_OF_STREAM
+
+
+def test_a_looped_file_goes_on_in_the_same_pace(files: dict[str, Path], clock: FakeClock) -> None:
+    seen, error = see(camera(str(files["h264"]), loop=True), 45, clock)
+
+    assert error is None
+    assert [frame.captured for frame in seen] == pytest.approx([1000 + i / FPS for i in range(45)])
+    assert [square_of(frame.image) for frame in seen] == [i % (FPS * SECONDS) for i in range(45)]
+
+
+def test_more_frames_than_the_maximum_are_left_out(files: dict[str, Path], clock: FakeClock) -> None:
+    """10 a second, at most 5: half of them, none further apart than one and a half intervals of 0.2 s."""
+    seen, _ = see(camera(str(files["h264"]), max_fps=5.0), clock=clock)
+
+    assert len(seen) in {10, 11}
+    assert max(np.diff([frame.captured for frame in seen])) <= 0.3 + 1e-6
+
+
+def test_a_maximum_that_the_camera_just_keeps_leaves_nothing_out(files: dict[str, Path], clock: FakeClock) -> None:
+    seen, _ = see(camera(str(files["h264"]), max_fps=float(FPS)), clock=clock)
+
+    assert len(seen) == FPS * SECONDS
+
+
+def test_a_folder_of_images_is_shown_in_the_order_of_names_at_the_maximum_rate(
+    tmp_path: Path, clock: FakeClock, caplog: pytest.LogCaptureFixture
+) -> None:
+    for index in (2, 0, 1):
+        cv2.imwrite(str(tmp_path / f"{index}.png"), picture(index)[:, :, ::-1])
+    (tmp_path / "1-broken.jpg").write_bytes(b"no picture")
+    (tmp_path / "notes.txt").write_text("no picture either")
+
+    seen, error = see(camera(str(tmp_path), max_fps=4.0), clock=clock)
+
+    assert [square_of(frame.image) for frame in seen] == [0, 1, 2]
+    assert [frame.captured for frame in seen] == pytest.approx([1000.0, 1000.25, 1000.5])
+    assert error is not None
+    assert error.failure is CameraFailure.END_OF_STREAM
+    assert [record.getMessage().split("/")[-1] for record in caplog.records] == [
+        "1-broken.jpg is not a picture that can be read; left out"
+    ]
+
+
+@pytest.mark.parametrize("content", [None, b"no picture"], ids=["empty", "nothing readable"])
+def test_a_folder_without_a_picture_is_no_camera_even_when_looped(
+    tmp_path: Path, clock: FakeClock, content: bytes | None
+) -> None:
+    if content is not None:
+        (tmp_path / "a.jpg").write_bytes(content)
+
+    _, error = see(camera(str(tmp_path), loop=True), clock=clock)
+
+    assert error is not None
+    assert error.failure is CameraFailure.NO_VIDEO
+
+
+def test_motion_jpeg_over_http_gives_its_pictures_with_their_colours() -> None:
+    with serving_http() as address:
+        seen, error = see(camera(f"{address}/video"), 8)
+
+    assert error is None
+    assert [square_of(frame.image) for frame in seen] == list(range(square_of(seen[0].image), square_of(seen[0].image) + 8))
+    assert_colours(seen[-1].image)
+
+
+# Why nothing is seen
+
+
+@pytest.mark.parametrize("digest", [True, False], ids=["Digest", "Basic"])
+def test_the_right_password_opens_and_a_wrong_one_or_none_is_unauthorised(clips: dict[str, Clip], digest: bool) -> None:
+    with RtspServer(clips, account=Account("door", "s3cret", digest)) as server:
+        seen, error = see(camera(server.url("h264")), 2)
+        wrong = failure(camera(server.url("h264").replace("s3cret", "guess")))
+        none = failure(camera(f"rtsp://127.0.0.1:{server.port}/h264"))
+
+    assert (len(seen), error) == (2, None)
+    assert (wrong, none) == (CameraFailure.UNAUTHORISED, CameraFailure.UNAUTHORISED)
+
+
+def test_a_wrong_path_is_not_found(clips: dict[str, Clip]) -> None:
+    with RtspServer(clips) as server, serving_http() as address:
+        assert failure(camera(server.url("elsewhere"))) is CameraFailure.NOT_FOUND
+        assert failure(camera(f"{address}/elsewhere")) is CameraFailure.NOT_FOUND
+        assert failure(camera(f"{address}/private")) is CameraFailure.UNAUTHORISED
+
+
+def test_a_closed_port_refuses_and_a_file_or_device_that_is_not_there_is_not_found(tmp_path: Path) -> None:
+    with accepting_and_silent() as port:
+        pass
+
+    assert failure(camera(f"rtsp://127.0.0.1:{port}/h264")) is CameraFailure.REFUSED
+    assert failure(camera(str(tmp_path / "no.mp4"))) is CameraFailure.NOT_FOUND
+    assert failure(camera("/dev/video-that-is-not-there")) is CameraFailure.NOT_FOUND
+
+
+def test_what_is_no_video_is_said_to_be_none(tmp_path: Path) -> None:
+    (tmp_path / "no.mp4").write_bytes(b"this is no video at all" * 100)
+
+    assert failure(camera(str(tmp_path / "no.mp4"))) is CameraFailure.NO_VIDEO
+
+
+@pytest.mark.parametrize("scheme", ["rtsp", "http"])
+def test_one_that_accepts_and_never_answers_runs_into_the_time_for_opening(scheme: str) -> None:
+    with accepting_and_silent() as port:
+        started = time.monotonic()
+        seen = failure(camera(f"{scheme}://127.0.0.1:{port}/video"))
+
+    assert seen is CameraFailure.TIMEOUT
+    assert time.monotonic() - started < 2.5
+
+
+def test_one_that_stops_sending_runs_into_the_time_for_reading(clips: dict[str, Clip]) -> None:
+    """Half a second of pictures, and then the connection stays open for 1000 s without one."""
+    units = (*clips["h264"].units[:5], AccessUnit(clips["h264"].units[5].nals, 1000.0))
+    with RtspServer({"hangs": Clip("H264", units, 2000.0)}) as server:
+        started = time.monotonic()
+        seen, error = see(camera(server.url("hangs")))
+        took = time.monotonic() - started
+
+    assert error is not None
+    assert error.failure is CameraFailure.TIMEOUT
+    assert 3 <= len(seen) <= 5
+    assert took < 0.5 + 1.0 + 1.0  # pictures, the limit, and something to spare
+
+
+def test_one_that_stops_sending_over_http_runs_into_the_time_for_reading() -> None:
+    with serving_http() as address:
+        seen, error = see(camera(f"{address}/video-hangs"))
+
+    assert error is not None
+    assert error.failure is CameraFailure.TIMEOUT
+    assert seen
+
+
+def test_a_picture_that_hangs_while_packets_flow_is_frozen(clips: dict[str, Clip]) -> None:
+    with RtspServer(clips) as server:
+        seen, error = see(camera(server.url("still"), frozen_after=0.6), 40)
+        moving, no_error = see(camera(server.url("h264"), frozen_after=0.6), 15)
+
+    assert error is not None
+    assert error.failure is CameraFailure.FROZEN
+    assert 1 <= len(seen) <= 12
+    assert (len(moving), no_error) == (15, None)
+
+
+def test_a_camera_that_is_stopped_by_us_has_not_failed(
+    clips: dict[str, Clip], files: dict[str, Path], clock: FakeClock
+) -> None:
+    with RtspServer(clips) as server:
+        assert see(camera(server.url("h264")), 2)[1] is None
+    assert see(camera(str(files["h264"])), 2, clock)[1] is None
+
+
+def test_no_error_and_no_log_line_holds_the_password(
+    clips: dict[str, Clip], caplog: pytest.LogCaptureFixture, capfd: pytest.CaptureFixture[str]
+) -> None:
+    """FFmpeg's own texts hold the whole address; the traceback that a log would show is searched too."""
+    caplog.set_level(logging.DEBUG)
+    texts = []
+    with RtspServer(clips, account=Account("door", "hunter22")) as server, accepting_and_silent() as silent:
+        port = server.port
+        for where in (f"{port}/h264", f"{port}/no", f"{silent}/h264", "1/h264"):
+            _, error = see(camera(f"rtsp://door:hunter22x@127.0.0.1:{where}", open_timeout=0.5))
+            assert error is not None
+            logging.getLogger("test").warning("failed", exc_info=error)
+            texts += [str(error), repr(error)]
+
+    for text in (*texts, caplog.text, *capfd.readouterr()):
+        assert "hunter22" not in text
+    assert all("rtsp://***@camera/" in text for text in texts)
+
+
+# Trying again
+
+
+@pytest.mark.parametrize(
+    ("attempt", "jitter", "seconds"),
+    [
+        (0, 0.5, 1.0),
+        (1, 0.5, 2.0),
+        (2, 0.5, 4.0),
+        (3, 0.5, 5.0),
+        (10_000, 0.5, 5.0),
+        (0, 0.0, 0.8),
+        (0, 1.0, 1.2),
+        (9, 1.0, 6.0),
+    ],
+)
+def test_waits_double_up_to_the_longest_and_are_spread_by_a_fifth(attempt: int, jitter: float, seconds: float) -> None:
+    assert backoff(attempt, 1.0, 5.0, jitter) == pytest.approx(seconds)
+
+
+def test_a_camera_that_is_away_is_tried_again_with_growing_waits(clock: FakeClock) -> None:
+    with accepting_and_silent() as port:
+        pass
+    said: list[Outage] = []
+    watch(camera(f"rtsp://127.0.0.1:{port}/x"), clock, lambda: len(clock.slept) >= 6, lambda _: None, said.append)
+
+    assert {outage.error.failure for outage in said} == {CameraFailure.REFUSED}
+    assert [outage.retry_after for outage in said] == clock.slept
+    assert clock.slept == [pytest.approx(wait, rel=0.2001) for wait in (1, 2, 4, 5, 5, 5)]
+
+
+def test_a_wrong_password_is_tried_once_a_minute_at_most(clips: dict[str, Clip], clock: FakeClock) -> None:
+    with RtspServer(clips, account=Account("door", "s3cret")) as server:
+        said: list[Outage] = []
+        address = server.url("h264").replace("s3cret", "guess")
+        watch(camera(address), clock, lambda: len(clock.slept) >= 3, lambda _: None, said.append)
+
+    assert [outage.retry_after for outage in said] == clock.slept == [60.0, 60.0, 60.0]
+
+
+@pytest.mark.parametrize(("up_seconds", "waits"), [(5.0, (1, 2, 4)), (40.0, (1, 1, 1))], ids=["flaps", "was healthy"])
+def test_only_a_camera_that_was_up_for_half_a_minute_is_tried_again_at_once(
+    clips: dict[str, Clip], clock: FakeClock, up_seconds: float, waits: tuple[float, ...]
+) -> None:
+    """One that shows a picture and goes down again would otherwise be opened every second for ever."""
+    short = dataclasses.replace(clips["h264"], units=clips["h264"].units[:3], duration=0.3)
+
+    def on_frame(frame: Frame) -> None:
+        clock.now += up_seconds if frame.index == 0 else 0
+
+    with RtspServer({"short": short}, loop=False) as server:
+        said: list[Outage] = []
+        watch(camera(server.url("short")), clock, lambda: len(clock.slept) >= 3, on_frame, said.append)
+
+    assert {outage.error.failure for outage in said} == {CameraFailure.END_OF_STREAM}
+    assert clock.slept == [pytest.approx(wait, rel=0.2001) for wait in waits]
+
+
+def test_a_file_shown_to_its_end_is_not_tried_again(files: dict[str, Path], clock: FakeClock) -> None:
+    said: list[Outage] = []
+    watch(camera(str(files["h264"])), clock, lambda: False, lambda _: None, said.append)
+
+    assert [(outage.error.failure, outage.retry_after) for outage in said] == [(CameraFailure.END_OF_STREAM, None)]
+
+
+def test_a_camera_stopped_during_a_wait_ends_without_another_word(clock: FakeClock) -> None:
+    with accepting_and_silent() as port:
+        pass
+    said: list[Outage] = []
+    stopped = threading.Event()
+    clock.on_sleep = stopped.set
+    watch(camera(f"rtsp://127.0.0.1:{port}/x"), clock, stopped.is_set, lambda _: None, said.append)
+
+    assert len(said) == 1
+
+
+# When a packet was captured
+
+
+def test_the_stream_clock_takes_jitter_out_and_shows_a_backlog_as_age() -> None:
+    """The stream says 5.0, 5.1, 5.2, ...; the first arrives at 100.0. A packet of 5.4 that arrives at 101.9 was captured at
+    100.4 and is 1.5 s old; those behind it in the backlog keep their own times.
+    """
+    clock = StreamClock()
+
+    assert clock.captured(5.0, 100.0) == pytest.approx(100.0)
+    assert clock.captured(5.1, 100.13) == pytest.approx(100.1)
+    assert clock.captured(5.2, 100.2) == pytest.approx(100.2)
+    assert clock.captured(5.4, 101.9) == pytest.approx(100.4)
+    assert clock.captured(5.5, 101.9) == pytest.approx(100.5)
+
+
+def test_a_faster_packet_ties_the_clocks_closer() -> None:
+    """The first packets of a stream are late: once one comes sooner, that is what 'without delay' means."""
+    clock = StreamClock()
+    clock.captured(5.0, 100.5)
+
+    assert clock.captured(5.1, 100.1) == pytest.approx(100.1)
+    assert clock.captured(5.2, 100.7) == pytest.approx(100.2)
+
+
+@pytest.mark.parametrize("jump", [-3.0, 3600.0, 1.7e9])
+def test_a_stream_clock_that_jumps_is_tied_anew(jump: float) -> None:
+    clock = StreamClock()
+    clock.captured(5.0, 100.0)
+
+    assert clock.captured(5.1 + jump, 100.1) == pytest.approx(100.1)
+    assert clock.captured(5.2 + jump, 100.25) == pytest.approx(100.2)
+
+
+def test_a_stream_without_times_was_captured_when_it_arrived() -> None:
+    assert StreamClock().captured(None, 100.0) == 100.0
+
+
+@given(st.lists(st.tuples(st.none() | st.floats(-1e4, 2e9), st.floats(0, 5)), min_size=1, max_size=60))
+def test_nothing_was_ever_captured_after_it_arrived(packets: list[tuple[float | None, float]]) -> None:
+    clock, arrived = StreamClock(), 1000.0
+    for stream_seconds, wait in packets:
+        arrived += wait
+        assert clock.captured(stream_seconds, arrived) <= arrived
+
+
+def test_only_a_picture_that_is_the_same_to_the_last_bit_is_frozen() -> None:
+    """A still night scene has noise; a hanging encoder has none."""
+    random = np.random.default_rng(0)
+    still = RgbPicture(random.integers(0, 256, (180, 320, 3), np.uint8))
+    noisy = [RgbPicture((still.pixels // 2 + random.integers(0, 3, (180, 320, 3))).astype(np.uint8)) for _ in range(30)]
+    hanging, healthy = FrozenGuard(10.0), FrozenGuard(10.0)
+
+    assert [hanging.frozen(still, 100.0 + i) for i in range(12)] == [False] * 10 + [True] * 2
+    assert not any(healthy.frozen(one, 100.0 + i) for i, one in enumerate(noisy))
+    assert not hanging.frozen(noisy[0], 112.0)
