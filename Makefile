@@ -31,11 +31,11 @@ $(VENV)/.system: scripts/system-libraries.sh
 	touch $@
 
 $(VENV)/.demo: $(VENV)/.system pyproject.toml
-	$(BIN)/python -m pip install --quiet --editable '.[demo]'
+	PYTHONWARNINGS=ignore $(BIN)/python -m pip install --quiet --editable '.[demo]'
 	touch $@
 
 $(VENV)/.test: $(VENV)/.system pyproject.toml
-	$(BIN)/python -m pip install --quiet --editable '.[test]'
+	PYTHONWARNINGS=ignore $(BIN)/python -m pip install --quiet --editable '.[test]'
 	touch $@
 
 clean:             ## Remove what was installed and made
