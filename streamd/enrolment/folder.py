@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import dataclasses
 import hashlib
+import io
 import logging
 import os
 import re
@@ -111,7 +112,8 @@ class VerdictCache:
         self._verdicts: dict[str, PhotoVerdict] = {}
         self._saved: frozenset[str] = frozenset()
         try:
-            with np.load(path, allow_pickle=False) as stored:
+            # From memory: numpy leaves the file open where it finds it damaged.
+            with np.load(io.BytesIO(path.read_bytes()), allow_pickle=False) as stored:
                 if str(stored["key"]) == key:
                     vectors = stored["vectors"].astype(np.float32)
                     for digest, reasons, vector in zip(stored["digests"], stored["reasons"], vectors, strict=True):

@@ -39,6 +39,8 @@ def read(path: Path) -> bytes | PhotoReason:
 
 def decode(data: bytes) -> UInt8 | PhotoReason:
     """The picture, uint8 (H, W, 3) RGB, turned as its EXIF orientation says, or why there is none."""
+    if not data:
+        return PhotoReason.NOT_A_PICTURE
     try:
         image = cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_COLOR)
     except cv2.error:  # a picture whose header claims more pixels than OpenCV takes
