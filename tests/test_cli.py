@@ -1,0 +1,99 @@
+"""The command line: what each command answers at once, with which status, and what it does not load for that."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from typing import TYPE_CHECKING
+
+import pytest
+
+from streamd import __version__
+from streamd.cli import main
+from streamd.errors import EXIT_CONFIG
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+COMMANDS = ("run", "check", "demo", "simulate", "bench", "version")
+BENCHMARKS = ("pipeline", "cameras", "start", "embedding", "detection")
+
+
+def streamd(*arguments: str, **environment: str) -> subprocess.CompletedProcess[str]:
+    """A command run as a person runs it."""
+    return subprocess.run(
+        [sys.executable, "-m", "streamd", *arguments], env=environment or None, capture_output=True, text=True, check=False
+    )
+
+
+def test_version_tells_the_version(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["version"]) == 0
+    assert capsys.readouterr().out == f"streamd {__version__}\n"
+
+
+def test_version_as_json_is_for_scripts(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["version", "--json"]) == 0
+    assert json.loads(capsys.readouterr().out) == {"version": __version__}
+
+
+def test_help_names_every_command(capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit) as ended:
+        main(["--help"])
+
+    assert ended.value.code == 0
+    words = capsys.readouterr().out.split()
+    assert [command for command in COMMANDS if command not in words] == []
+
+
+@pytest.mark.parametrize("command", COMMANDS)
+def test_every_command_explains_itself(command: str, capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit) as ended:
+        main([command, "--help"])
+
+    assert ended.value.code == 0
+    assert f"usage: streamd {command}" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize("arguments", [[], ["recognise"], ["run", "--speed", "2"]])
+def test_what_is_no_command_is_refused_with_the_usage(arguments: list[str], capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit) as ended:
+        main(arguments)
+
+    assert ended.value.code == 2
+    assert "usage: streamd" in capsys.readouterr().err
+
+
+def test_the_benchmarks_can_be_listed() -> None:
+    listed = streamd("bench", "--list")
+
+    assert listed.returncode == 0
+    assert tuple(line.split()[0] for line in listed.stdout.splitlines()) == BENCHMARKS
+    assert all(len(line.split()) > 2 for line in listed.stdout.splitlines())
+
+
+def test_an_unknown_benchmark_is_named_with_those_that_there_are() -> None:
+    refused = streamd("bench", "speed")
+
+    assert refused.returncode == EXIT_CONFIG
+    assert refused.stderr == f"streamd: no benchmark is called 'speed'; there are: {', '.join(BENCHMARKS)}\n"
+
+
+@pytest.mark.parametrize("command", ["run", "check"])
+def test_a_configuration_that_is_not_there_is_named_with_where_it_was_looked_for(command: str, tmp_path: Path) -> None:
+    missing = tmp_path / "streamd.yaml"
+
+    refused = streamd(command, STREAMD_CONFIG=str(missing))
+
+    assert refused.returncode == EXIT_CONFIG
+    assert refused.stderr.startswith(f"streamd: {missing}: no such file (named by STREAMD_CONFIG)")
+
+
+def test_what_is_heavy_is_loaded_only_by_the_command_that_needs_it() -> None:
+    """`streamd version` answers without the networks, the decoder and the broker's client."""
+    heavy = ("mediapipe", "av", "cv2", "numpy", "ai_edge_litert", "tensorflow", "paho", "pydantic", "rich")
+    program = f"import sys\nfrom streamd.cli import main\nmain(['version'])\nprint([one for one in {heavy} if one in sys.modules])"
+
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
+
+    assert done.stdout.splitlines()[-1] == "[]"
