@@ -60,6 +60,7 @@ log = logging.getLogger(__name__)
 _TICK_SECONDS: Final = 0.25
 _STATE_SECONDS: Final = 10.0  # between camera states while nothing changes
 _WORKER_GOOD_FOR: Final = 8.0  # seconds within which every worker must move, so that a hang is noticed in WatchdogSec
+_WAITING_CROPS: Final = 6  # about 0.15 s of embedding on a small CPU
 _RESCAN_SECONDS: Final = 30.0  # file-system events can be lost; a look at the folder cannot
 _STOP_SECONDS: Final = 2.0
 _EXIT_SOFTWARE: Final = 70  # sysexits.h: an internal fault
@@ -116,7 +117,9 @@ class Daemon:
         self._rates = {name: Rate() for name in self._cameras}
         self._toggled = {name: threading.Event() for name in self._cameras}
         self._latest = [Latest[str, Frame | _Blind]() for _ in range(assembly.detection_workers(config))]
-        self._batcher = Batcher[_Request](embedder.batch_sizes, config.model.max_wait_milliseconds / 1000)
+        # A longer queue would only make every answer late: what cannot be embedded at once gives way to newer crops.
+        capacity = max(_WAITING_CROPS, 2 * max(embedder.batch_sizes))
+        self._batcher = Batcher[_Request](embedder.batch_sizes, config.model.max_wait_milliseconds / 1000, capacity)
         self._visits_lock = threading.Lock()
         self._tracks, self._visit_ids = itertools.count(1), itertools.count(1)
         empty = Gallery(np.zeros((0, embedder.dimension), np.float32), np.zeros(0, np.int32), (), (), 0, embedder.model)

@@ -92,7 +92,7 @@ def test_what_is_broken_is_named_with_its_mend_and_without_any_secret(door: Door
         assert findings[f"photo {photo}"]["state"] == "warning"
         assert findings[f"photo {photo}"]["mend"]
     # That a password stands in a file that all may read is something to look at, too.
-    assert [one["mend"] for one in json.loads(listed.stdout) if one["state"] == "warning"][0].startswith("chmod o-r it")
+    assert next(one["mend"] for one in json.loads(listed.stdout) if one["state"] == "warning").startswith("chmod o-r it")
     assert table.stdout.splitlines()[-1] == "3 broken."
     said = table.stdout + table.stderr + listed.stdout + listed.stderr
     for secret in (CAMERA_PASSWORD, "p%3Aw", WRONG_PASSWORD, BROKER_PASSWORD, "not the broker's"):

@@ -92,7 +92,9 @@ def test_a_configuration_that_is_not_there_is_named_with_where_it_was_looked_for
 def test_what_is_heavy_is_loaded_only_by_the_command_that_needs_it() -> None:
     """`streamd version` answers without the networks, the decoder and the broker's client."""
     heavy = ("mediapipe", "av", "cv2", "numpy", "ai_edge_litert", "tensorflow", "paho", "pydantic", "rich")
-    program = f"import sys\nfrom streamd.cli import main\nmain(['version'])\nprint([one for one in {heavy} if one in sys.modules])"
+    program = (
+        f"import sys\nfrom streamd.cli import main\nmain(['version'])\nprint([one for one in {heavy} if one in sys.modules])"
+    )
 
     done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
 

@@ -234,3 +234,12 @@ def test_every_model_file_is_in_the_notices_with_its_digest() -> None:
         if file.suffix in (".tflite", ".task"):
             assert f"| `{file.name}` |" in notices
             assert hashlib.sha256(file.read_bytes()).hexdigest() in notices
+
+
+def test_the_card_for_people_has_the_figures_of_the_card_for_the_program() -> None:
+    text = (FILE.parent / "README.md").read_text()
+    figures = {figure.name: figure.value for figure in CARD.figures}
+
+    assert f"| {figures['lfw_view2_accuracy']:.4f} (" in text
+    assert f"| {figures['lfw_view2_tar_at_fmr_1e-3']:.4f} |" in text
+    assert all(f"- {limit}\n" in text for limit in CARD.limits)
