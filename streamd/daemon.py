@@ -18,8 +18,9 @@ import itertools
 import logging
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Final
 
 import numpy as np
@@ -127,6 +128,7 @@ class Daemon:
         self._enrolment = Enrolment(empty)
         self._gallery_ready = threading.Event()
         self._rescan = threading.Event()
+        self._changes: Iterator[set[watchfiles.main.FileChange]] | None = None
         self._presence: dict[str, int] = {}
         self._states: dict[str, tuple[bool, str | None]] = {}
         self._states_at = float("-inf")
@@ -453,15 +455,23 @@ class Daemon:
         if gallery.poll_seconds is not None or not self._config.gallery_folder.is_dir():
             self._rescan_within(gallery.poll_seconds or 2.0)
             return
+        if self._changes is None:
+            # Kept from look to look, so that nothing is missed that happens during one; what came before shows in the next.
+            self._changes = watchfiles.watch(
+                self._config.gallery_folder, debounce=100, step=20, rust_timeout=250, yield_on_timeout=True, watch_filter=None,
+                stop_event=self._rescan, raise_interrupt=False,
+            )  # fmt: skip
+            next(self._changes, None)
+            return
         waited = self._clock.monotonic()
-        for changes in watchfiles.watch(
-            self._config.gallery_folder, debounce=100, step=20, rust_timeout=250, yield_on_timeout=True, watch_filter=None,
-            stop_event=self._rescan, raise_interrupt=False,
-        ):  # fmt: skip
+        for changes in self._changes:
             now = self._clock.monotonic()
             self.heartbeats.beat("gallery", now, 60.0)
-            if changes or now - waited > _RESCAN_SECONDS:
+            if changes and all(Path(path) != self._config.gallery_folder for _, path in changes):
                 return
+            if changes or now - waited > _RESCAN_SECONDS:
+                break
+        self._changes = None  # asked to look, or the folder may be another one by now
 
     def _rescan_within(self, seconds: float) -> None:
         deadline = self._clock.monotonic() + seconds

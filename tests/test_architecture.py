@@ -94,5 +94,28 @@ def test_the_threads_of_the_page_are_those_of_the_daemon() -> None:
     assert drawn - {"thread", "---", "main", "mqtt"} == started
 
 
+def test_the_daemon_says_the_same_of_its_threads_as_the_page() -> None:
+    docstring = ast.get_docstring(ast.parse(MODULES["streamd.daemon"].read_text())) or ""
+    told = dict(re.findall(r"^ +(\S+) +(.+?)(?: +\(.*\))?$", docstring.split("\n\n")[1], re.MULTILINE))
+    drawn = dict(re.findall(r"^\| `?([^`|]+?)`? \| (.+?) \|$", PAGE.partition("## What runs at once")[2], re.MULTILINE))
+    both = told.keys() & drawn.keys()
+
+    assert both == {"camera-<name>", "detection-<n>", "embedder", "gallery", "main"}
+    assert {thread: told[thread] for thread in both} == {thread: drawn[thread] for thread in both}
+
+
+def test_threads_are_made_only_where_the_page_says() -> None:
+    """By any of the ways that the code knows; a comment or a type in an annotation makes none."""
+    ways = {"Thread", "ThreadPoolExecutor", "ThreadingTCPServer", "ThreadingHTTPServer", "Timer", "start_http_server"}
+    makers = set()
+    for module, path in MODULES.items():
+        for node in ast.walk(ast.parse(path.read_text())):
+            made = [node.func] if isinstance(node, ast.Call) else node.bases if isinstance(node, ast.ClassDef) else []
+            if ways & {one.attr if isinstance(one, ast.Attribute) else getattr(one, "id", "") for one in made}:
+                makers.add(module)
+
+    assert makers == set(block("threads"))
+
+
 def _top(name: str) -> str:
     return name.split(".")[0]

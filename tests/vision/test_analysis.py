@@ -192,6 +192,22 @@ def test_two_faces_side_by_side_each_get_their_own_landmarks(networks: NetworkTh
         assert seen.points == pytest.approx(np.add(apart.points, [x0, 0]), abs=6)
 
 
+def test_a_neighbours_landmarks_are_never_taken_for_those_of_a_face_that_has_none(
+    networks: NetworkThread, portrait: Read
+) -> None:
+    """A detection beside the face, whose surroundings show the face: its eyes are not where the detector saw any."""
+    image = portrait(OFFICIAL)
+    face = only(networks.analyse(image)).face
+    beside = 0.6 * (face.box[2] - face.box[0])
+    shift = np.array([beside, 0], np.float32)
+    false = Face(face.box + np.tile(shift, 2), face.keypoints + shift, face.score)
+
+    seen = networks.call(lambda analyser: analyser.look(RgbPicture(image), false))
+
+    assert seen.quality.reasons == (QualityReason.NO_LANDMARKS,)
+    assert not seen.crop.any()
+
+
 def test_tiles_find_faces_that_the_whole_picture_hides_and_give_their_place_in_it(
     networks: NetworkThread, portrait: Read
 ) -> None:

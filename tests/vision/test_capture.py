@@ -178,6 +178,22 @@ def test_capture_times_rise_by_the_streams_clock_and_lie_shortly_before_arrival(
     assert walls == pytest.approx(ages, abs=0.05)
 
 
+def test_a_backlog_shows_as_age(clips: dict[str, Clip]) -> None:
+    """The reader is held up for half a second at the fifth picture: the sixth has waited, and says so."""
+    captured: list[float] = []
+    ages: list[float] = []
+    with RtspServer(clips) as server:
+        for frame in frames(camera(server.url("h264")), SystemClock(), lambda: len(captured) >= 12):
+            ages.append(time.monotonic() - frame.captured)
+            captured.append(frame.captured)
+            if frame.index == 4:
+                time.sleep(0.5)
+
+    assert ages[5] - ages[4] == pytest.approx(0.4, abs=0.1)  # the half second less the picture's own interval
+    assert ages[11] < ages[5] / 2
+    assert np.diff(captured) == pytest.approx([1 / FPS] * 11, abs=0.05)
+
+
 @pytest.mark.parametrize(
     ("rotation", "region", "shape"), [(90, None, (WIDTH, HEIGHT, 3)), (180, (0.0, 0.0, 0.5, 1.0), (HEIGHT, WIDTH // 2, 3))]
 )
