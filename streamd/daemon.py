@@ -7,8 +7,8 @@
     MQTT, metrics     their libraries' own
     main              ticks four times a second: ends visits, publishes states, feeds the watchdog
 
-Frames that nobody took in time are replaced by newer ones, crops beyond the `Batcher`'s capacity drop the oldest, both
-counted; decisions never wait (events/outbox.py). An exception in a thread ends the daemon with its traceback and status 70.
+Frames and crops that nobody took in time are replaced by newer ones of the same camera and track, which is counted; decisions
+never wait (events/outbox.py). An exception in a thread ends the daemon with its traceback and status 70.
 """
 
 from __future__ import annotations
@@ -61,7 +61,6 @@ log = logging.getLogger(__name__)
 _TICK_SECONDS: Final = 0.25
 _STATE_SECONDS: Final = 10.0  # between camera states while nothing changes
 _WORKER_GOOD_FOR: Final = 8.0  # seconds within which every worker must move, so that a hang is noticed in WatchdogSec
-_WAITING_CROPS: Final = 6  # about 0.15 s of embedding on a small CPU
 _RESCAN_SECONDS: Final = 30.0  # file-system events can be lost; a look at the folder cannot
 _STOP_SECONDS: Final = 2.0
 _EXIT_SOFTWARE: Final = 70  # sysexits.h: an internal fault
@@ -118,9 +117,7 @@ class Daemon:
         self._rates = {name: Rate() for name in self._cameras}
         self._toggled = {name: threading.Event() for name in self._cameras}
         self._latest = [Latest[str, Frame | _Blind]() for _ in range(assembly.detection_workers(config))]
-        # A longer queue would only make every answer late: what cannot be embedded at once gives way to newer crops.
-        capacity = max(_WAITING_CROPS, 2 * max(embedder.batch_sizes))
-        self._batcher = Batcher[_Request](embedder.batch_sizes, config.model.max_wait_milliseconds / 1000, capacity)
+        self._batcher = Batcher[_Request](embedder.batch_sizes, config.model.max_wait_milliseconds / 1000)
         self._visits_lock = threading.Lock()
         self._tracks, self._visit_ids = itertools.count(1), itertools.count(1)
         empty = Gallery(np.zeros((0, embedder.dimension), np.float32), np.zeros(0, np.int32), (), (), 0, embedder.model)
@@ -330,7 +327,8 @@ class Daemon:
                 if frame is not None and self._pictures is not None:
                     self._pictures.save(frame, tracks, crop.track, announcement.decision, announcement.visit)
 
-        if self._batcher.put(_Request(crop.image, compared)) is not None:
+        # One crop of each track waits: a newer one takes its place, so that every face has its turn and none is old.
+        if self._batcher.put(_Request(crop.image, compared), (crop.camera, crop.track)) is not None:
             self.tally.count("crops_dropped")
 
     # Embedding, comparing, deciding

@@ -6,8 +6,8 @@ Both are bounded, never block the side that puts, count what they drop, and wake
 from __future__ import annotations
 
 import threading
-from collections import OrderedDict, deque
-from collections.abc import Sequence
+from collections import OrderedDict
+from collections.abc import Hashable, Sequence
 from typing import Generic, TypeVar
 
 Key = TypeVar("Key")
@@ -51,13 +51,14 @@ class Latest(Generic[Key, Value]):
 class Batcher(Generic[Value]):
     """Gathers what several sides put into batches of at most the largest of `sizes`, waiting a few milliseconds for more.
 
-    At most `capacity` values wait; beyond that the oldest is dropped and counted, since the newest serves a door best.
+    A value takes the place of one with the same key that still waits, so that one side cannot make the others wait; at most
+    `capacity` values wait, beyond that the oldest is dropped. Both are counted: the newest serves a door best.
     """
 
     def __init__(self, sizes: Sequence[int], max_wait_seconds: float, capacity: int = 64) -> None:
         self._largest = max(sizes)
         self._max_wait = max_wait_seconds
-        self._waiting: deque[Value] = deque()
+        self._waiting: OrderedDict[Hashable, Value] = OrderedDict()
         self._capacity = capacity
         self._ready = threading.Condition()
         self._closed = False
@@ -68,12 +69,15 @@ class Batcher(Generic[Value]):
         """How many values were dropped because the other side could not keep up."""
         return self._dropped
 
-    def put(self, value: Value) -> Value | None:
-        """Add a value; returns the oldest one if it had to be dropped for it."""
+    def put(self, value: Value, key: Hashable | None = None) -> Value | None:
+        """Add a value, without a key as one of its own; returns the one that was dropped for it, if any."""
         with self._ready:
-            dropped = self._waiting.popleft() if len(self._waiting) >= self._capacity else None
+            key = object() if key is None else key
+            dropped = self._waiting.get(key)
+            if dropped is None and len(self._waiting) >= self._capacity:
+                dropped = self._waiting.popitem(last=False)[1]
             self._dropped += dropped is not None
-            self._waiting.append(value)
+            self._waiting[key] = value
             self._ready.notify()
             return dropped
 
@@ -83,7 +87,7 @@ class Batcher(Generic[Value]):
             if not self._ready.wait_for(lambda: self._waiting or self._closed, timeout) or self._closed:
                 return []
             self._ready.wait_for(lambda: len(self._waiting) >= self._largest or self._closed, self._max_wait)
-            return [self._waiting.popleft() for _ in range(min(self._largest, len(self._waiting)))]
+            return [self._waiting.popitem(last=False)[1] for _ in range(min(self._largest, len(self._waiting)))]
 
     def close(self) -> None:
         """Let the taking side go on with an empty batch; values left behind are gone."""

@@ -146,3 +146,15 @@ class TestBatcher:
         assert batcher.dropped == 0
         for who in range(producers):
             assert [i for name, i in taken if name == who] == list(range(each))
+
+
+def test_a_newer_value_takes_the_place_of_one_with_its_key_and_everybody_keeps_their_turn() -> None:
+    """One side that puts much makes nobody wait: b and its own place in the line stay as they were."""
+    batcher = Batcher[str]([1], 0.0)
+    batcher.put("a1", "a")
+    batcher.put("b1", "b")
+
+    assert batcher.put("a2", "a") == "a1"
+
+    assert batcher.dropped == 1
+    assert [batcher.take(0.1), batcher.take(0.1)] == [["a2"], ["b1"]]
