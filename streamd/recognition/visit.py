@@ -19,6 +19,7 @@ from streamd.recognition.gallery import search
 from streamd.values import Comparison, Crop, Decision, Float32, Gallery, Outcome, Template, Track
 
 _KEPT_COMPARISONS: Final = 24  # the newest; more add nothing once their errors are correlated
+_FRESH_SECONDS: Final = 1.0  # age of the newest crop up to which a change of the gallery may decide by it
 _FOREIGN_IN_A_ROW: Final = 3  # good crops unlike the visit's own before it is taken for somebody else's
 _RETRY_INTERVALS: Final = {  # seconds between crops once something has been said
     Outcome.IDENTIFIED: 1.0,
@@ -165,16 +166,21 @@ class Visits:
         return self._judge(visit, finished)
 
     def gallery_changed(self, gallery: Gallery, now: float) -> list[Announcement]:
-        """A new gallery is in force: everyone in view is compared with it at once."""
+        """A new gallery is in force: everyone in view is compared with it at once.
+
+        Whoever is out of view, or was last seen well too long ago to be told now, is answered for by the next good crop.
+        """
         self._gallery = gallery
         announcements: list[Announcement] = []
         for visit in self._open:
-            if visit.track is not None and visit.comparisons:
+            gone = visit.decision is not None and visit.decision.subject not in (None, *gallery.names)
+            if visit.track is None and gone:
+                visit.comparisons = []  # on return a visit of its own: nothing of the old one holds any more
+            elif visit.track is not None and visit.comparisons:
                 visit.comparisons = _against(gallery, visit.comparisons)
-                gone = visit.decision is not None and visit.decision.subject not in (None, *gallery.names)
-                if gone:
-                    visit.decision = None
-                announcements += self._judge(visit, now)
+                visit.decision = None if gone else visit.decision
+                if now - visit.comparisons[-1].captured <= _FRESH_SECONDS:
+                    announcements += self._judge(visit, now)
         return announcements
 
     def tick(self, now: float) -> tuple[list[Announcement], list[Departure]]:

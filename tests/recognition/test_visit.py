@@ -400,3 +400,28 @@ def test_looks_are_asked_for_as_the_answer_needs_them() -> None:
     before = known.crops
     known.shows(10, {1: "anna"})
     assert known.crops - before in {10, 11}
+
+
+def test_who_is_taken_out_of_the_gallery_while_out_of_view_is_a_stranger_on_return(door: Door) -> None:
+    door.shows(1.0, {1: "anna"}).empty(1.0)
+
+    door.change(gallery("ben", generation=2))
+    door.shows(1.5, {2: "anna"})
+
+    assert door.outcomes() == [(1, "anna"), (2, "unknown")]
+
+
+def test_a_gallery_change_decides_by_no_crop_that_is_too_old_to_be_told(door: Door) -> None:
+    """The face has been blurred for three seconds when the photo comes; the next good crop answers, and is told."""
+    door.shows(1.0, {1: "stranger"})
+    door.quality = BLURRED
+    door.shows(3.0, {1: "stranger"})
+
+    door.change(build([Enrolled("new", "new/1.jpg", PEOPLE["stranger"])], 2, "model", 16))
+    assert door.outcomes() == [(1, "unknown")]
+    changed = door.now
+    door.quality = GOOD
+    door.shows(0.6, {1: "stranger"})
+
+    assert door.outcomes() == [(1, "unknown"), (1, "new")]
+    assert door.said[-1].settled >= changed
