@@ -61,6 +61,7 @@ log = logging.getLogger(__name__)
 _TICK_SECONDS: Final = 0.25
 _STATE_SECONDS: Final = 10.0  # between camera states while nothing changes
 _WORKER_GOOD_FOR: Final = 8.0  # seconds within which every worker must move, so that a hang is noticed in WatchdogSec
+_POLL_SECONDS: Final = 2.0  # where the file system tells nothing
 _RESCAN_SECONDS: Final = 30.0  # file-system events can be lost; a look at the folder cannot
 _STOP_SECONDS: Final = 2.0
 _EXIT_SOFTWARE: Final = 70  # sysexits.h: an internal fault
@@ -72,6 +73,10 @@ class _Request:
 
     image: UInt8
     reply: Callable[[Float32 | None, float], None]
+
+
+class _StoppedError(Exception):
+    """The daemon stops in the middle of judging photos."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -125,6 +130,7 @@ class Daemon:
         self._enrolment = Enrolment(empty)
         self._gallery_ready = threading.Event()
         self._rescan = threading.Event()
+        self._poll_seconds = config.gallery.poll_seconds
         self._changes: Iterator[set[watchfiles.main.FileChange]] | None = None
         self._presence: dict[str, int] = {}
         self._states: dict[str, tuple[bool, str | None]] = {}
@@ -417,12 +423,16 @@ class Daemon:
                     analysers.pop().close()
                 self._gallery_ready.set()
                 self._wait_for_change(pending)
+        except _StoppedError:
+            log.info("stopped while photos were judged; the rest is judged at the next start")
         finally:
             while analysers:
                 analysers.pop().close()
 
     def _look_at_gallery(self, folder: EnrolmentFolder) -> bool:
         def progress(done: int, of: int) -> None:
+            if self._stopping.is_set():
+                raise _StoppedError
             self.heartbeats.beat("gallery", self._clock.monotonic(), 60.0)
             if not self._gallery_ready.is_set():
                 self._on_progress(f"judging photo {done + 1} of {of}")
@@ -450,9 +460,19 @@ class Daemon:
         if pending:
             self._rescan.wait(max(0.05, gallery.settle_milliseconds / 1000))
             return
-        if gallery.poll_seconds is not None or not self._config.gallery_folder.is_dir():
-            self._rescan_within(gallery.poll_seconds or 2.0)
+        if self._poll_seconds is not None or not self._config.gallery_folder.is_dir():
+            self._rescan_within(self._poll_seconds or _POLL_SECONDS)
             return
+        try:
+            self._watch_for_change()
+        except OSError as error:  # no more inotify watches, or a file system that has none
+            log.warning(
+                "%s cannot be watched (%s); it is looked at every %g s", self._config.gallery_folder, error, _POLL_SECONDS
+            )
+            self._poll_seconds = _POLL_SECONDS
+
+    def _watch_for_change(self) -> None:
+        """Return when the file system tells a change; raises OSError where it cannot."""
         if self._changes is None:
             # Kept from look to look, so that nothing is missed that happens during one; what came before shows in the next.
             self._changes = watchfiles.watch(
@@ -465,6 +485,8 @@ class Daemon:
         for changes in self._changes:
             now = self._clock.monotonic()
             self.heartbeats.beat("gallery", now, 60.0)
+            if self._stopping.is_set():
+                return
             if changes and all(Path(path) != self._config.gallery_folder for _, path in changes):
                 return
             if changes or now - waited > _RESCAN_SECONDS:
@@ -473,7 +495,9 @@ class Daemon:
 
     def _rescan_within(self, seconds: float) -> None:
         deadline = self._clock.monotonic() + seconds
-        while (left := deadline - self._clock.monotonic()) > 0 and not self._rescan.wait(min(left, 5.0)):
+        while (left := deadline - self._clock.monotonic()) > 0 and not self._rescan.wait(min(left, 0.5)):
+            if self._stopping.is_set():
+                return
             self.heartbeats.beat("gallery", self._clock.monotonic(), 60.0)
 
     def _embed_photo(self, image: UInt8) -> Template | None:

@@ -123,6 +123,8 @@ class Visits:
             return True
         if visit.looks < self._rules.decision.min_good_frames:
             return True  # the first answer must not wait
+        if visit.foreign:
+            return True  # perhaps it is somebody else by now
         interval = 1 / self._rules.max_crops_per_second if visit.decision is None else _RETRY_INTERVALS[visit.decision.outcome]
         # Half a frame early is on time: waiting for the next frame would halve the rate.
         return now - visit.last_crop >= interval - 0.034
@@ -235,16 +237,20 @@ class Visits:
         fresh.last_crop = fresh.first_good = crop.captured
         fresh.looks = 1
         self._open.append(fresh)
-        return fresh
+        return self._rejoined(fresh, vector, crop.captured)
 
     def _rejoined(self, visit: _Visit, vector: Float32, captured: float) -> _Visit:
-        """The visit not in view in that frame which a new track's first template continues, or the new visit itself."""
-        away = (one for one in self._open if one.camera == visit.camera and one.last_seen < captured and one.comparisons)
+        """The visit that a new track's first template continues, or the new visit itself.
+
+        It must not be in view in that frame, or its own track must show somebody else by now.
+        """
+        here = [one for one in self._open if one is not visit and one.camera == visit.camera and one.comparisons]
+        away = (one for one in here if one.last_seen < captured or one.foreign)
         earlier = next((one for one in away if _likeness(one, vector) >= self._rules.same_person), None)
         if earlier is None:
             return visit
         earlier.track, earlier.last_seen, earlier.last_wall = visit.track, visit.last_seen, visit.last_wall
-        earlier.last_crop = visit.last_crop
+        earlier.last_crop, earlier.foreign = visit.last_crop, 0
         earlier.looks += visit.looks
         self._open.remove(visit)
         return earlier

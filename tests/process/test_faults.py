@@ -208,3 +208,18 @@ def test_systemd_is_told_ready_the_watchdog_and_the_end(door: Door, house: Camer
     beats = [at for at, text in told if "WATCHDOG=1" in text]
     assert len(beats) >= 4
     assert max(later - earlier for earlier, later in itertools.pairwise(beats)) < patience
+
+
+@pytest.mark.usefixtures("house")
+def test_sigterm_ends_in_time_while_photos_are_judged(door: Door, portraits: Path) -> None:
+    """Two hundred photos take longer than a stop may; none is told to be bad because of it, and the next start goes on."""
+    photo = (portraits / OFFICIAL.file).read_bytes()
+    for index in range(200):
+        (door.gallery / "Barack Obama" / f"{index}.jpg").write_bytes(photo + f"{index}".encode())
+    door.start(until="model sface")
+
+    status, seconds = door.stop()
+
+    assert status == 0
+    assert seconds <= STOP
+    assert "is not used" not in door.log

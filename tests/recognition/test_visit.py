@@ -425,3 +425,13 @@ def test_a_gallery_change_decides_by_no_crop_that_is_too_old_to_be_told(door: Do
 
     assert door.outcomes() == [(1, "unknown"), (1, "new")]
     assert door.said[-1].settled >= changed
+
+
+def test_two_people_whose_tracks_are_exchanged_are_each_named_once(door: Door) -> None:
+    """Both have been named; the tracker then takes each for the other, and back to their own visits they go."""
+    door.shows(2.0, {1: "anna", 2: "ben"})
+
+    door.shows(3.0, {1: "ben", 2: "anna"})
+
+    named = [one.decision.subject for one in door.said if one.decision.subject]
+    assert sorted(named) == ["anna", "ben"]
