@@ -27,6 +27,7 @@ _REASONS: Final = {
     "evidence_below_bound": "nobody enrolled is like them",
     "lead_below_margin": "two people enrolled are about equally like them",
     "too_few_good_frames": "too few good frames",
+    "left_before_decision": "they left before it could be said who they are",
     "empty_gallery": "nobody is enrolled",
 }
 

@@ -52,6 +52,7 @@ class Reason(StrEnum):
     TOO_FEW_GOOD_FRAMES = "too_few_good_frames"
     EVIDENCE_BELOW_BOUND = "evidence_below_bound"
     LEAD_BELOW_MARGIN = "lead_below_margin"
+    LEFT_BEFORE_DECISION = "left_before_decision"
 
 
 def weight(quality: Quality) -> float:
@@ -104,6 +105,10 @@ def decide(
     second = _subject_evidence(int(order[1]), float(total[order[1]]), comparisons) if len(order) > 1 else None
     passed = best.evidence >= bound
     leads = second is None or best.evidence - second.evidence >= rules.margin
+    if passed and leads and ended:
+        # Nobody is identified after they have left: the evidence, or the photo behind it, came too late to act upon.
+        reasons = (Reason.LEFT_BEFORE_DECISION,)
+        return Decision(Outcome.UNDECIDED, best, second, bound, rules.margin, count, effective, reasons)
     if passed and leads:
         return Decision(Outcome.IDENTIFIED, best, second, bound, rules.margin, count, effective)
     if patient:

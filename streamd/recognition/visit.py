@@ -31,8 +31,9 @@ _RETRY_INTERVALS: Final = {  # seconds between crops once something has been sai
 
 @dataclass(frozen=True, slots=True)
 class VisitRules:
-    """Seconds: `left_after` a face was last seen its visit ends; re-entry within `rejoin` after that goes on with it;
-    after an identification, the same subject at the same camera is said again only `cooldown` after the visit ended.
+    """Seconds, the first four from when a face was last seen: after `verdict_after` a visit without a decision gets one, soon
+    enough to be told; after `left_after` it has ended; until `rejoin` whoever comes back goes on with it; until `cooldown`
+    the subject who was identified is not said again at that camera, but then, if they still stand there.
 
     glimpse: a visit shorter than this without enough good crops is nothing to speak of, often not even a face.
     same_person: cosine above which two templates of one camera, moments apart, are one person's.
@@ -40,6 +41,7 @@ class VisitRules:
 
     decision: DecisionRules = field(default_factory=DecisionRules)
     max_crops_per_second: float = 8.0
+    verdict_after: float = 1.0
     left_after: float = 2.0
     rejoin: float = 5.0
     cooldown: float = 10.0
@@ -50,7 +52,8 @@ class VisitRules:
 @dataclass(frozen=True, slots=True)
 class Announcement:
     """A decision to publish: `visit` names it, `first_good` and `settled` are the captures (monotonic) of the first good
-    frame and of the one that settled it, `wall` the latter's UTC time, `started` the visit's UTC start.
+    frame and of the one that settled it, `wall` the latter's UTC time, `started` the visit's UTC start. What is said because
+    somebody has gone was settled by the last frame that showed them.
     """
 
     camera: str
@@ -97,6 +100,7 @@ class _Visit:
     looks: int = 0
     foreign: int = 0
     decision: Decision | None = None
+    told: bool = False
 
 
 class Visits:
@@ -180,7 +184,8 @@ class Visits:
                 visit.comparisons = []  # on return a visit of its own: nothing of the old one holds any more
             elif visit.track is not None and visit.comparisons:
                 visit.comparisons = _against(gallery, visit.comparisons)
-                visit.decision = None if gone else visit.decision
+                if gone:
+                    visit.decision, visit.told = None, False
                 if now - visit.comparisons[-1].captured <= _FRESH_SECONDS:
                     announcements += self._judge(visit, now)
         return announcements
@@ -189,17 +194,19 @@ class Visits:
         """End what has been out of view for long enough; a visit without a decision gets one."""
         announcements: list[Announcement] = []
         departures: list[Departure] = []
-        gone = [visit for visit in self._open if visit.track is None and now - visit.last_seen >= self._rules.left_after]
+        verdict_after = min(self._rules.verdict_after, self._rules.left_after)
+        gone = [visit for visit in self._open if visit.track is None and now - visit.last_seen >= verdict_after]
         for visit in gone:
-            if self._is_glimpse(visit):
-                self._open.remove(visit)
-                self.glimpses += 1
+            if visit.decision is None and not self._is_glimpse(visit):
+                announcements += self._judge(visit, now, ended=True)
+            if now - visit.last_seen < self._rules.left_after:
                 continue
             if visit.decision is None:
-                announcements += self._judge(visit, now, ended=True)
-            if now - visit.last_seen >= max(self._rules.rejoin, self._rules.left_after):
                 self._open.remove(visit)
-                departures.append(self._departed(visit))
+                self.glimpses += 1
+            elif now - visit.last_seen >= max(self._rules.rejoin, self._rules.left_after):
+                self._open.remove(visit)
+                departures += [self._departed(visit)] if visit.told else []
         return announcements, departures
 
     def _is_glimpse(self, visit: _Visit) -> bool:
@@ -261,20 +268,23 @@ class Visits:
         decision = decide(
             visit.comparisons, self._gallery, self._rules.decision, self._calibration, ended=ended, failures=failures
         )
-        if decision is None or not _is_news(visit.decision, decision):
+        if decision is None or (visit.told and not _is_news(visit.decision, decision)):
             return []
+        if visit.decision is not None and not visit.told and decision.subject is None:
+            return []  # identified, and only the cool-down keeps it from being told
         visit.decision = decision
         cooled = self._cooling.get((visit.camera, decision.subject or ""), float("-inf"))
         if decision.subject is not None and now - cooled < self._rules.cooldown:
             return []
-        return [self._announcement(visit, decision, now)]
+        visit.told = True
+        return [self._announcement(visit, decision, now, ended)]
 
-    def _announcement(self, visit: _Visit, decision: Decision, now: float) -> Announcement:
+    def _announcement(self, visit: _Visit, decision: Decision, now: float, ended: bool) -> Announcement:
         frame = self._looked_at.get(visit.camera)
         in_view = [other for other in self._open if other.camera == visit.camera and other.last_seen == frame]
         others = [other for other in in_view if other is not visit]
         unknown = sum(other.decision is None or other.decision.subject is None for other in others)
-        newest = visit.comparisons[-1] if visit.comparisons else None
+        newest = visit.comparisons[-1] if visit.comparisons and not ended else None
         return Announcement(
             camera=visit.camera,
             visit=visit.id,
@@ -282,7 +292,7 @@ class Visits:
             started=visit.started_wall,
             wall=newest.wall if newest else visit.last_wall,
             first_good=visit.first_good if visit.first_good is not None else visit.started,
-            settled=newest.captured if newest and visit.track is not None else now,
+            settled=newest.captured if newest else visit.last_seen,
             decided=now,
             others_in_view=len(others),
             unknown_in_view=unknown,

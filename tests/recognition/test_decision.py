@@ -277,7 +277,8 @@ def test_whoever_is_identified_passed_the_bound_by_the_lead(rows: list[list[floa
         return
     sure = decision.best.evidence >= decision.bound and decision.best.evidence - decision.second.evidence >= decision.margin
 
-    assert (decision.outcome is Outcome.IDENTIFIED) == sure
+    assert (decision.outcome is Outcome.IDENTIFIED) == (sure and not ended)
+    assert (Reason.LEFT_BEFORE_DECISION in decision.reasons) == (sure and ended)
 
 
 def _lead(decision: Decision) -> float:

@@ -228,10 +228,19 @@ def test_two_who_are_in_view_at_once_are_never_joined_even_if_they_look_alike(do
 
 
 def test_after_an_identification_the_same_person_is_not_said_again_before_the_cool_down_is_over(door: Door) -> None:
-    """Last seen at 1.9 s; back at 8 s in a visit of their own, silent; back at 25 s, said again."""
+    """Last seen at 1.9 s; back at 8 s in a visit of their own, which is not spoken of, its end neither; back at 25 s, said."""
     door.shows(2, {1: "anna"}).empty(6).shows(2, {2: "anna"}).empty(15).shows(1, {3: "anna"})
 
     assert door.outcomes() == [(1, "anna"), (3, "anna")]
+    assert [one.visit for one in door.left] == [1]
+
+
+def test_who_comes_back_within_the_cool_down_and_stays_is_said_when_it_is_over(door: Door) -> None:
+    """Last seen at 1.9 s, back at 8 s and waiting at the door: said by the first look after 11.9 s."""
+    door.shows(2, {1: "anna"}).empty(6).shows(8, {2: "anna"}).empty(6)
+
+    assert door.outcomes() == [(1, "anna"), (2, "anna")]
+    assert 11.9 <= door.said[1].decided <= 13
     assert [one.visit for one in door.left] == [1, 2]
 
 
@@ -264,8 +273,8 @@ def test_a_visit_without_enough_good_crops_is_undecided_and_names_what_failed_mo
 
 
 def test_somebody_who_leaves_before_patience_ends_is_answered_when_they_have_left(door: Door) -> None:
-    """Five good crops of a stranger; said 2 s after they were last seen, not 5."""
-    door.shows(0.5, {1: "stranger"}).empty(1.8)
+    """Five good crops of a stranger, last seen at 0.4 s; said 1 s later, while it may be told, and with its true age."""
+    door.shows(0.5, {1: "stranger"}).empty(0.8)
     assert door.said == []
 
     door.empty(0.4)
@@ -382,6 +391,19 @@ def test_nobody_who_has_left_is_announced_by_a_change_of_the_gallery() -> None:
     door.change(gallery("anna", "ben", generation=2))
 
     assert door.outcomes() == [(1, "unknown")]
+
+
+def test_nobody_is_identified_by_a_photo_that_came_after_they_had_left() -> None:
+    """Five good crops were not enough to say anything of anna; she leaves, and then her photo is dropped in."""
+    door = Door(gallery("ben"))
+    door.shows(0.5, {1: "anna"}).empty(0.3)
+
+    door.change(gallery("anna", "ben", generation=2))
+    door.empty(6)
+
+    assert door.outcomes() == [(1, "undecided")]
+    assert door.said[0].decision.reasons == (Reason.LEFT_BEFORE_DECISION,)
+    assert door.said[0].settled == pytest.approx(0.4)
 
 
 # How many looks are asked for
