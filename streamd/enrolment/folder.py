@@ -32,12 +32,13 @@ from streamd.vision.quality import QualityRules
 log = logging.getLogger(__name__)
 
 _DIGEST: Final = re.compile(r"[0-9a-f]{64}")
+_UNIT_TOLERANCE: Final = 1e-3
 _SLUG: Final = re.compile(r"[^a-z0-9_]+")
 
 
 @dataclass(frozen=True, slots=True)
 class PhotoFile:
-    """A photo on disk: `photo` is its path relative to the folder; size and time of change tell whether it is another.
+    """A photo on disk: `photo` names it for people, relative to the folder; size and time of change tell whether it is another.
 
     changed_ns is the inode's change time: it moves with every write, rename and chmod, and `cp -p` cannot set it back.
     """
@@ -45,6 +46,7 @@ class PhotoFile:
     subject: str
     name: str
     photo: str
+    path: Path
     size: int
     changed_ns: int
 
@@ -76,18 +78,43 @@ def slug(name: str) -> str:
     return _SLUG.sub("-", plain).strip("-")[:63]
 
 
+def subject_id(name: str) -> str:
+    """The id of the person whose folder has that name: its slug, and a digest where the slug alone would lose something.
+
+    So Jörg and Jorg stay two people, and a name in any script has an id; only capitals, spaces and dashes make no difference.
+    """
+    plain = slug(name)
+    if plain and plain == re.sub(r"[\s-]+", "-", name.lower()).strip("-"):
+        return plain
+    digest = hashlib.sha256(unicodedata.normalize("NFC", _printable(name)).encode()).hexdigest()
+    return f"{plain[:50] or 'person'}-{digest[:6]}"
+
+
 def list_photos(folder: Path) -> list[PhotoFile]:
-    """The photos of every subject, in order; hidden files and files of other kinds are passed over. Raises OSError."""
+    """The photos of every subject, in order; hidden files and files of other kinds are passed over. Raises OSError.
+
+    A person's folder that cannot be read stands in the list itself, in place of its photos.
+    """
     photos = []
     for person in sorted(entry for entry in folder.iterdir() if entry.is_dir() and not entry.name.startswith(".")):
-        for file in _files(person):
+        try:
+            files = list(_files(person))
+        except OSError:
+            files = [person]
+        for file in files:
             try:
                 stat = file.stat()
             except FileNotFoundError:
                 continue  # taken away meanwhile
-            photo = f"{person.name}/{file.name}"
-            photos.append(PhotoFile(slug(person.name), person.name, photo, stat.st_size, stat.st_ctime_ns))
+            photo = _printable(f"{person.name}/{file.name if file is not person else ''}")
+            name = _printable(person.name)
+            photos.append(PhotoFile(subject_id(person.name), name, photo, file, stat.st_size, stat.st_ctime_ns))
     return photos
+
+
+def _printable(name: str) -> str:
+    """A file name that is not UTF-8 as text that can be written anywhere."""
+    return os.fsencode(name).decode("utf-8", "replace")
 
 
 def _files(person: Path) -> Iterator[Path]:
@@ -118,12 +145,17 @@ class VerdictCache:
                     vectors = stored["vectors"].astype(np.float32)
                     for digest, reasons, vector in zip(stored["digests"], stored["reasons"], vectors, strict=True):
                         refused = tuple(filter(None, str(reasons).split(",")))
-                        self._verdicts[str(digest)] = PhotoVerdict(refused, None if refused else vector)
+                        # NaN fails the comparison too; whatever else is no unit vector was not written here.
+                        if refused or abs(float(np.linalg.norm(vector)) - 1) < _UNIT_TOLERANCE:
+                            self._verdicts[str(digest)] = PhotoVerdict(refused, None if refused else vector)
         except FileNotFoundError:
             pass
         except (OSError, ValueError, KeyError, EOFError, RuntimeError, zipfile.BadZipFile) as error:
             log.warning("%s: the cache cannot be read (%s); every photo is judged anew", path, error)
         self._saved = frozenset(self._verdicts)
+
+    def __len__(self) -> int:
+        return len(self._verdicts)
 
     def get(self, digest: str) -> PhotoVerdict | None:
         """The verdict on the photo with this SHA-256, if it was judged before."""
@@ -191,7 +223,9 @@ class EnrolmentFolder:
     def refresh(
         self, settled_before_ns: int, progress: Callable[[int, int], None] = lambda _done, _of: None
     ) -> tuple[Enrolment, tuple[PhotoEvent, ...], bool]:
-        """Look at the folder: the state now, the photos judged for the first time, and whether some are still being written.
+        """Look at the folder: the state now, the photos that are news, and whether some are still being written.
+
+        At the first look only those are news that were not judged before a restart.
 
         settled_before_ns: photos changed later than this (wall clock, as files are stamped) are left for the next look.
         A folder that is gone leaves the last gallery in force, with the problem said.
@@ -209,10 +243,17 @@ class EnrolmentFolder:
         unsettled = {photo.photo for photo in photos} - {photo.photo for photo in ready}
         kept = [photo for photo in self._digests if photo.photo in unsettled]
         new = [photo for photo in ready if photo not in self._digests]
+        names: dict[str, str] = {}
+        for photo in photos:
+            names.setdefault(photo.subject, photo.name)
         verdicts: dict[PhotoFile, PhotoVerdict] = {}
+        news: list[PhotoEvent] = []
         for done, photo in enumerate(new):
             progress(done, len(new))
-            verdicts[photo] = self._verdict(photo)
+            known = len(self._cache)
+            verdicts[photo] = self._verdict(photo, taken=names[photo.subject] != photo.name)
+            if self._generation or len(self._cache) > known:
+                news.append(_event(photo, verdicts[photo]))
         gone = self._digests.keys() - {*ready, *kept}
         if not new and not gone and self._enrolment.problem is None and self._generation:
             return self._enrolment, (), pending
@@ -221,14 +262,14 @@ class EnrolmentFolder:
         self._cache.save(frozenset(self._digests.values()))
         self._generation += 1
         self._enrolment = self._state([*ready, *kept], verdicts)
-        return self._enrolment, tuple(_event(photo, verdict) for photo, verdict in verdicts.items()), pending
+        return self._enrolment, tuple(news), pending
 
-    def _verdict(self, photo: PhotoFile) -> PhotoVerdict:
-        data = read(self._folder / photo.photo)
+    def _verdict(self, photo: PhotoFile, *, taken: bool) -> PhotoVerdict:
+        data = read(photo.path)
         if isinstance(data, PhotoReason):
             digest, verdict = f"unread:{photo.photo}", PhotoVerdict((data,), None)
-        elif not photo.subject:
-            digest, verdict = f"unnamed:{photo.photo}", PhotoVerdict((PhotoReason.NO_NAME,), None)
+        elif taken:
+            digest, verdict = f"taken:{photo.photo}", PhotoVerdict((PhotoReason.NAME_TAKEN,), None)
         else:
             digest = hashlib.sha256(data).hexdigest()
             verdict = self._cache.get(digest) or self._judge(data)
@@ -239,12 +280,13 @@ class EnrolmentFolder:
         return verdict
 
     def _state(self, photos: list[PhotoFile], fresh: dict[PhotoFile, PhotoVerdict]) -> Enrolment:
-        enrolled, refused, names = [], [], {}
+        enrolled, refused = [], []
+        names: dict[str, str] = {}
         for photo in photos:
             verdict = fresh.get(photo) or self._cache.get(self._digests[photo])
             if verdict is None:
                 continue
-            names[photo.subject] = photo.name
+            names.setdefault(photo.subject, photo.name)
             if verdict.vector is None:
                 refused.append(_event(photo, verdict))
             else:

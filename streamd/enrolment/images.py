@@ -24,7 +24,7 @@ class PhotoReason(StrEnum):
     NO_FACE = "no_face"
     SEVERAL_FACES = "several_faces"
     NO_TEMPLATE = "no_template"
-    NO_NAME = "no_name"
+    NAME_TAKEN = "name_taken"
 
 
 def read(path: Path) -> bytes | PhotoReason:

@@ -23,7 +23,7 @@ ADVICE: Final[dict[str, str]] = {
     PhotoReason.NO_FACE: "no face was found; use a photo in which the face fills at least a tenth of the width",
     PhotoReason.SEVERAL_FACES: "several faces are in it; cut the photo so that only the person's own face is left",
     PhotoReason.NO_TEMPLATE: "the model gave no template for it; use another photo",
-    PhotoReason.NO_NAME: "the folder's name has no letter or digit to name the person by; rename the folder",
+    PhotoReason.NAME_TAKEN: "another folder's name differs only in capitals, spaces or dashes; rename one of the two",
     QualityReason.TOO_SMALL: "the face is too small; use a photo taken from nearer",
     QualityReason.BLURRED: "the face is blurred; use a sharper photo",
     QualityReason.DARK: "the face is too dark; use a photo with light on the face",
