@@ -16,6 +16,7 @@ from __future__ import annotations
 import functools
 import itertools
 import logging
+import math
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -53,7 +54,7 @@ from streamd.recognition.embedding import Embedder
 from streamd.recognition.visit import Announcement, Departure, Visits
 from streamd.values import Crop, Float32, Frame, Gallery, Outcome, Template, Track, UInt8
 from streamd.vision.analysis import FaceAnalyser
-from streamd.vision.capture import Camera, Outage, watch
+from streamd.vision.capture import Camera, Outage, is_live, watch
 from streamd.vision.watching import Watcher
 
 log = logging.getLogger(__name__)
@@ -130,7 +131,7 @@ class Daemon:
         self._enrolment = Enrolment(empty)
         self._gallery_ready = threading.Event()
         self._rescan = threading.Event()
-        self._poll_seconds = config.gallery.poll_seconds
+        self._unwatched = False
         self._changes: Iterator[set[watchfiles.main.FileChange]] | None = None
         self._presence: dict[str, int] = {}
         self._states: dict[str, tuple[bool, str | None]] = {}
@@ -249,7 +250,8 @@ class Daemon:
             health.frames += 1
             health.last_frame, health.failure, health.sentence = frame.captured, None, None
             self.tally.count("frames", camera.name)
-            self.heartbeats.beat(worker, now, camera.open_timeout + 2 * camera.read_timeout + 5)
+            pause = camera.open_timeout + 2 * camera.read_timeout + 5 + 2 / camera.max_fps
+            self.heartbeats.beat(worker, now, pause if is_live(camera.address) else math.inf)
             slots.put(camera.name, frame)
 
         def outage(outage: Outage) -> None:
@@ -326,10 +328,10 @@ class Daemon:
                 return
             with self._visits_lock:
                 announcements = self._visits.compared(crop, Template(vector, self._embedder.model), finished)
+                self._announce(announcements)
             self.tally.count("comparisons")
             self.tally.observe("capture_to_comparison_seconds", finished - crop.captured)
             for announcement in announcements:
-                self._announce(announcement)
                 if frame is not None and self._pictures is not None:
                     self._pictures.save(frame, tracks, crop.track, announcement.decision, announcement.visit)
 
@@ -351,7 +353,12 @@ class Daemon:
             for request, vector in zip(batch, vectors, strict=True):
                 request.reply(vector if np.isfinite(vector).all() else None, finished)
 
-    def _announce(self, announcement: Announcement) -> None:
+    def _announce(self, announcements: list[Announcement]) -> None:
+        """Hand decisions over, under the visits' lock: none may follow on the word that its subject has been taken out."""
+        for announcement in announcements:
+            self._tell(announcement)
+
+    def _tell(self, announcement: Announcement) -> None:
         decision = announcement.decision
         subject = decision.subject
         latency = announcement.decided - announcement.first_good
@@ -444,11 +451,9 @@ class Daemon:
         settled = settled if self._gallery_ready.is_set() else time.time_ns() + 10**18
         now, judged, pending = folder.refresh(settled, progress)
         if now is not before:
-            self._enrolment = now
             with self._visits_lock:
-                announcements = self._visits.gallery_changed(now.gallery, self._clock.monotonic())
-            for announcement in announcements:
-                self._announce(announcement)
+                self._enrolment = now
+                self._announce(self._visits.gallery_changed(now.gallery, self._clock.monotonic()))
             for subject in set(before.gallery.names).difference(now.gallery.names):
                 self._sink.forget(subject)
             self._publish_gallery(before, judged)
@@ -460,16 +465,19 @@ class Daemon:
         if pending:
             self._rescan.wait(max(0.05, gallery.settle_milliseconds / 1000))
             return
-        if self._poll_seconds is not None or not self._config.gallery_folder.is_dir():
-            self._rescan_within(self._poll_seconds or _POLL_SECONDS)
+        if gallery.poll_seconds is not None or not self._config.gallery_folder.is_dir():
+            self._rescan_within(gallery.poll_seconds or _POLL_SECONDS)
             return
         try:
             self._watch_for_change()
-        except OSError as error:  # no more inotify watches, or a file system that has none
-            log.warning(
-                "%s cannot be watched (%s); it is looked at every %g s", self._config.gallery_folder, error, _POLL_SECONDS
-            )
-            self._poll_seconds = _POLL_SECONDS
+            self._unwatched = False
+        except (OSError, RuntimeError) as error:  # no more inotify watches, or a file system that has none
+            self._changes = None
+            if not self._unwatched:
+                where = self._config.gallery_folder
+                log.warning("%s cannot be watched (%s); it is looked at every %g s meanwhile", where, error, _POLL_SECONDS)
+            self._unwatched = True
+            self._rescan_within(_POLL_SECONDS)
 
     def _watch_for_change(self) -> None:
         """Return when the file system tells a change; raises OSError where it cannot."""
@@ -558,8 +566,7 @@ class Daemon:
         now = self._clock.monotonic()
         with self._visits_lock:
             announcements, departures = self._visits.tick(now)
-        for announcement in announcements:
-            self._announce(announcement)
+            self._announce(announcements)
         for departure in departures:
             self._depart(departure)
         self._publish_cameras(now)

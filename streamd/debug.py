@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+import logging
 from pathlib import Path
 from typing import Final
 
 import cv2
 import numpy as np
 
+from streamd.errors import UnavailableError
 from streamd.values import Decision, Frame, Outcome, Track, UInt8
+
+log = logging.getLogger(__name__)
 
 _COLOURS: Final = {
     Outcome.IDENTIFIED: (40, 170, 70),
@@ -56,15 +60,23 @@ class PictureFolder:
     def __init__(self, folder: Path, most: int) -> None:
         self._folder = folder
         self._most = most
-        folder.mkdir(parents=True, exist_ok=True)
+        try:
+            folder.mkdir(parents=True, exist_ok=True)
+        except OSError as error:
+            why = (error.strerror or "error").lower()
+            raise UnavailableError(
+                f"{folder}: no folder for pictures ({why}); set debug.pictures to one that can be written"
+            ) from None
 
-    def save(self, frame: Frame, tracks: tuple[Track, ...], decided: int, decision: Decision, visit: int) -> Path:
-        """Write the picture of a decision and remove the oldest beyond the limit; where it stands."""
+    def save(self, frame: Frame, tracks: tuple[Track, ...], decided: int, decision: Decision, visit: int) -> None:
+        """Write the picture of a decision and remove the oldest beyond the limit; a full disk costs the picture only."""
         picture = annotate(frame.image, tracks, decided, decision)
         path = self._folder / f"{frame.wall:%Y%m%dT%H%M%S}-{frame.camera}-visit{visit}-{decision.outcome.value}.jpg"
         encoded, data = cv2.imencode(".jpg", np.ascontiguousarray(picture[:, :, ::-1]), [cv2.IMWRITE_JPEG_QUALITY, 90])
-        if encoded:
-            path.write_bytes(data.tobytes())
-        for old in sorted(self._folder.glob("*-visit*.jpg"))[: -self._most]:
-            old.unlink(missing_ok=True)
-        return path
+        try:
+            if encoded:
+                path.write_bytes(data.tobytes())
+            for old in sorted(self._folder.glob("*-visit*.jpg"))[: -self._most]:
+                old.unlink(missing_ok=True)
+        except OSError as error:
+            log.warning("%s: the picture cannot be kept (%s)", path, (error.strerror or "error").lower())

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
+import contextlib
 import fcntl
 import logging
 import os
 import signal
 import uuid
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
 from pathlib import Path
 from types import FrameType
 from typing import Final
@@ -31,12 +31,12 @@ _READY_WITHIN: Final = 3.0  # seconds that READY waits for first frames and the 
 _FAREWELL_SECONDS: Final = 1.5
 
 
-@contextmanager
+@contextlib.contextmanager
 def locked_state(state: Path) -> Iterator[None]:
     """The state folder, made and held by this process alone. Raises UnavailableError when it cannot be, or another has it."""
     try:
         state.mkdir(mode=0o700, parents=True, exist_ok=True)
-        lock = (state / "lock").open("a+")
+        lock = (state / "lock").open("a+b", buffering=0)
     except OSError as error:
         why = (error.strerror or "error").lower()
         raise UnavailableError(f"{state}: the state folder cannot be used ({why}); make it writable or set `state`") from None
@@ -45,13 +45,13 @@ def locked_state(state: Path) -> Iterator[None]:
             fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except OSError:
             lock.seek(0)
-            owner = lock.read().strip() or "unknown"
+            owner = lock.read().decode(errors="replace").strip() or "unknown"
             raise UnavailableError(
                 f"{state} is in use by another streamd (process {owner}); stop it, or give this one a `state` of its own"
             ) from None
-        lock.truncate(0)
-        lock.write(f"{os.getpid()}\n")
-        lock.flush()
+        with contextlib.suppress(OSError):  # a full disk: the lock holds all the same, only its owner is not named
+            lock.truncate(0)
+            lock.write(f"{os.getpid()}\n".encode())
         yield
 
 
@@ -63,6 +63,7 @@ class Service:
         self._config = config
         self._systemd = Systemd(environ, os.getpid())
         self._watched_at = float("-inf")
+        self._late: tuple[str, ...] = ()
         self._ready_at: float | None = None
         self._ready = False
         boot = uuid.uuid4().hex[:12]
@@ -147,9 +148,10 @@ class Service:
             problems.append(self.daemon.enrolment.problem)
         self.publisher.set_problems(tuple(problems))
         period = self._systemd.watchdog_seconds
-        if late:
+        if late and late != self._late:
             log.error("%s: no sign of life", ", ".join(late))
-        elif period is not None and now - self._watched_at >= period / 2:
+        self._late = late
+        if not late and period is not None and now - self._watched_at >= period / 2:
             self._watched_at = now
             self._systemd.watchdog()
         if not self._ready and self.daemon.started:

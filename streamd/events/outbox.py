@@ -142,7 +142,9 @@ class Outbox:
         deadline = settled + self._max_age
         body = event.to_json()
         waiting = Outgoing(self._topics.of(event), body, False, _KINDS[type(event)], settled, deadline, event=event)
-        self._wait(self._events, EVENTS_WAITING, waiting, now)
+        # Many photos dropped at once must not take a decision's place.
+        places = EVENTS_WAITING // 2 if isinstance(event, GalleryEvent) else EVENTS_WAITING
+        self._wait(self._events, places, waiting, now)
 
     def reply(self, topic: str, body: bytes, correlation: bytes | None, now: float) -> None:
         """Let the answer to a command wait for its turn, or drop it at once."""

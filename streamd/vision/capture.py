@@ -127,14 +127,17 @@ def frames(settings: Camera, clock: Clock, ended: Callable[[], bool]) -> Iterato
 
 
 def _folder(settings: Camera, path: Path, clock: Clock, ended: Callable[[], bool]) -> Iterator[Frame]:
-    files = sorted(file for file in path.iterdir() if file.suffix.lower() in _IMAGE_SUFFIXES)
+    try:
+        files = sorted(file for file in path.iterdir() if file.suffix.lower() in _IMAGE_SUFFIXES)
+    except OSError as error:
+        raise _failure(settings, error, silent=False) from None
     if not files:
         raise CameraError(CameraFailure.NO_VIDEO, f"{settings.name}: {path} holds no JPEG, PNG, WebP or BMP pictures; add some")
     index, due = 0, clock.monotonic()
     while not ended():
         before = index
         for file in files:
-            image = cv2.imread(str(file), cv2.IMREAD_COLOR)
+            image = _picture_file(file)
             if image is None:
                 log.warning("%s: %s is not a picture that can be read; left out", settings.name, file)
                 continue
@@ -142,13 +145,21 @@ def _folder(settings: Camera, path: Path, clock: Clock, ended: Callable[[], bool
             if ended():
                 return
             due += 1 / settings.max_fps
-            picture = RgbPicture(np.ascontiguousarray(image[:, :, ::-1]))
-            yield Frame(settings.name, index, oriented(picture, settings), clock.monotonic(), clock.utc())
+            yield Frame(settings.name, index, oriented(RgbPicture(image), settings), clock.monotonic(), clock.utc())
             index += 1
         if index == before:
             raise CameraError(CameraFailure.NO_VIDEO, f"{settings.name}: {path} holds no picture that can be read; add some")
         if not settings.loop:
             raise CameraError(CameraFailure.END_OF_STREAM, f"{settings.name}: {path} has been shown to its end")
+
+
+def _picture_file(file: Path) -> UInt8 | None:
+    """The pixels of an image file, RGB, or None."""
+    try:
+        image = cv2.imread(str(file), cv2.IMREAD_COLOR)
+    except cv2.error:  # a header that claims more pixels than OpenCV takes
+        return None
+    return None if image is None else np.ascontiguousarray(image[:, :, ::-1])
 
 
 @dataclass(frozen=True, slots=True)
@@ -160,7 +171,7 @@ class _Packet:
 
 
 def _stream(settings: Camera, clock: Clock, ended: Callable[[], bool]) -> Iterator[Frame]:
-    live = _is_live(settings.address)
+    live = is_live(settings.address)
     asked, opened = clock.monotonic(), False
     try:
         with _opened(settings) as container:
@@ -280,7 +291,8 @@ def _picture(decoded: Any) -> Picture:
     return YuvPicture(y, u, v, full_range)
 
 
-def _is_live(address: str) -> bool:
+def is_live(address: str) -> bool:
+    """Whether pictures come by themselves; a file or folder is shown at its own pace, with whatever pauses it has."""
     return address.startswith("/dev/") or urlsplit(address).scheme in {"rtsp", "rtsps", "http", "https"}
 
 
@@ -358,7 +370,7 @@ def watch(
                 break
             if got and clock.monotonic() - opened_at > 30:
                 attempt = 0  # a camera that flaps keeps its long waits
-            over = error.failure is CameraFailure.END_OF_STREAM and not _is_live(settings.address)
+            over = error.failure is CameraFailure.END_OF_STREAM and not is_live(settings.address)
             wait = backoff(attempt, settings.reconnect_min, settings.reconnect_max, random.random())
             if error.failure is CameraFailure.UNAUTHORISED:
                 wait = max(wait, 60.0)

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import ctypes
 import itertools
+import os
+import shutil
 import socket
 import time
 from typing import TYPE_CHECKING
@@ -150,6 +153,24 @@ def test_a_second_daemon_in_the_same_state_folder_is_refused(door: Door) -> None
     assert second.returncode == 69
     assert door.process is not None
     assert f"in use by another streamd (process {door.process.pid}); stop it" in second.stderr
+
+
+@pytest.mark.usefixtures("house")
+def test_a_photo_is_noticed_where_no_inotify_instance_is_left(door: Door, portraits: Path) -> None:
+    """Other programs of this user have taken all of them; the folder is looked at every two seconds instead."""
+    shutil.rmtree(door.gallery / "Barack Obama")
+    libc, taken = ctypes.CDLL(None, use_errno=True), []
+    try:
+        while (descriptor := libc.inotify_init1(os.O_CLOEXEC)) >= 0:
+            taken.append(descriptor)
+            assert len(taken) < 10_000, "this machine has no limit to reach"
+        door.start(until="cannot be watched")
+        door.decision("front", Outcome.UNKNOWN)
+        dropped = door.enrol("Barack Obama", portraits / OFFICIAL.file)
+        door.decision("front", Outcome.IDENTIFIED, since=dropped, within=15)
+    finally:
+        for descriptor in taken:
+            os.close(descriptor)
 
 
 def test_a_wrong_configuration_ends_the_start_with_78_and_every_problem(door: Door) -> None:
