@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import socket
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
@@ -50,7 +51,11 @@ def check(config: Config, clock: Clock | None = None) -> Iterator[Finding]:
         seen, _, mend = warning.partition("; ")
         yield Finding("configuration", State.WARNING, seen, mend)
     yield Finding("configuration", State.OK, f"{len(config.cameras)} camera(s), node {config.node!r}")
-    yield _state(config.state)
+    yield _writable("state folder", config.state, "`state`")
+    if config.debug.pictures is not None:
+        yield _writable("pictures", config.debug.pictures, "`debug.pictures`")
+    if config.metrics.port is not None:
+        yield _metrics(config.metrics.address, config.metrics.port)
     # The vision networks may open no socket; so they live on a thread of their own.
     with ThreadPoolExecutor(1, "vision") as vision:
         yield from vision.submit(lambda: list(_model_and_gallery(config))).result()
@@ -63,7 +68,18 @@ def check(config: Config, clock: Clock | None = None) -> Iterator[Finding]:
     yield _broker(config)
 
 
-def _state(folder: Path) -> Finding:
+def _metrics(address: str, port: int) -> Finding:
+    """Whether the port is free, or held by the daemon that runs already."""
+    family = socket.AF_INET6 if ":" in address else socket.AF_INET
+    try:
+        socket.create_server((address, port), family=family).close()
+    except OSError as error:
+        seen = f"{address}:{port}: {(error.strerror or str(error)).lower()}"
+        return Finding("metrics", State.WARNING, seen, "good if streamd runs already; else set another metrics.port")
+    return Finding("metrics", State.OK, f"{address}:{port} is free")
+
+
+def _writable(part: str, folder: Path, key: str) -> Finding:
     try:
         folder.mkdir(mode=0o700, parents=True, exist_ok=True)
         trial = folder / ".check"
@@ -71,8 +87,8 @@ def _state(folder: Path) -> Finding:
         trial.unlink()
     except OSError as error:
         why = (error.strerror or "error").lower()
-        return Finding("state folder", State.FAILED, f"{folder}: {why}", "make it writable for this user, or set `state`")
-    return Finding("state folder", State.OK, str(folder))
+        return Finding(part, State.FAILED, f"{folder}: {why}", f"make it writable for this user, or set {key}")
+    return Finding(part, State.OK, str(folder))
 
 
 def _model_and_gallery(config: Config) -> Iterator[Finding]:

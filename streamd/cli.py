@@ -124,7 +124,12 @@ def _check(options: argparse.Namespace) -> int:
 
 def _demo(options: argparse.Namespace) -> int:
     from streamd.demo.play import play
+    from streamd.errors import ConfigError
 
+    if options.camera is None and (options.photo is not None or options.seconds is not None):
+        raise ConfigError(["--photo and --seconds belong to a camera of your own: give --camera as well"])
+    if options.seconds is not None and options.seconds <= 0:
+        raise ConfigError([f"--seconds: expected more than 0, found {options.seconds:g}"])
     return play(options.output, options.camera, options.photo, options.name, options.seconds, as_json=options.json)
 
 

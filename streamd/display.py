@@ -25,7 +25,9 @@ def findings_table(findings: Sequence[Finding], console: Console | None = None) 
         table.add_row(mark, finding.part, _plain(finding.seen), _plain(finding.mend))
     console.print(table)
     broken = sum(finding.state is State.FAILED for finding in findings)
-    console.print("Everything works." if not broken else f"{broken} broken.", style="bold")
+    warnings = sum(finding.state is State.WARNING for finding in findings)
+    verdict = f"{broken} broken." if broken else "Everything works."
+    console.print(verdict + (f" {warnings} to look at." if warnings else ""), style="bold")
 
 
 def _plain(text: str) -> str:

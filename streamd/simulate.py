@@ -149,20 +149,22 @@ def play(
     At the end nothing of it is kept at the broker but the camera's state and an empty view.
     """
     count = 0
-    for seq, name in enumerate(scenarios, start=1):
-        stage = Stage(camera, utc(), boot, seq, speed)
-        began = clock()
-        for step in SCENARIOS[name](stage):
-            if (wait := began + step.at / speed - clock()) > 0:
-                sleep(wait)
-            if isinstance(step.message, Event):
-                sink.publish_event(step.message, clock() - FRAME_AGE)
-            else:
-                sink.publish_state(step.message)
-            count += 1
-            if told is not None:
-                told(step)
-    sink.forget(SUBJECT)
+    try:
+        for seq, name in enumerate(scenarios, start=1):
+            stage = Stage(camera, utc(), boot, seq, speed)
+            began = clock()
+            for step in SCENARIOS[name](stage):
+                if (wait := began + step.at / speed - clock()) > 0:
+                    sleep(wait)
+                if isinstance(step.message, Event):
+                    sink.publish_event(step.message, clock() - FRAME_AGE)
+                else:
+                    sink.publish_state(step.message)
+                count += 1
+                if told is not None:
+                    told(step)
+    finally:
+        sink.forget(SUBJECT)
     return count
 
 

@@ -49,7 +49,7 @@ def test_where_everything_works_each_part_says_so_and_the_status_is_0(door: Door
 
     assert done.returncode == 0, done.stderr
     findings = {one["part"]: one for one in json.loads(done.stdout)}
-    assert list(findings) == ["configuration", "state folder", "model", "gallery", "camera front", "broker"]
+    assert list(findings) == ["configuration", "state folder", "metrics", "model", "gallery", "camera front", "broker"]
     assert {one["state"] for one in findings.values()} == {"ok"}
     assert "64x48" in findings["camera front"]["seen"]
     assert findings["gallery"]["seen"].startswith("1 people, 1 photos in ")
@@ -63,7 +63,7 @@ def test_the_table_says_the_same_to_a_person(door: Door) -> None:
 
     assert done.returncode == 0
     assert done.stdout.splitlines()[-1] == "Everything works."
-    assert sum(line.startswith("works") for line in done.stdout.splitlines()) == 6
+    assert sum(line.startswith("works") for line in done.stdout.splitlines()) == 7
 
 
 def test_what_is_broken_is_named_with_its_mend_and_without_any_secret(door: Door, portraits: Path) -> None:
@@ -93,7 +93,7 @@ def test_what_is_broken_is_named_with_its_mend_and_without_any_secret(door: Door
         assert findings[f"photo {photo}"]["mend"]
     # That a password stands in a file that all may read is something to look at, too.
     assert next(one["mend"] for one in json.loads(listed.stdout) if one["state"] == "warning").startswith("chmod o-r it")
-    assert table.stdout.splitlines()[-1] == "3 broken."
+    assert table.stdout.splitlines()[-1] == "3 broken. 3 to look at."
     said = table.stdout + table.stderr + listed.stdout + listed.stderr
     for secret in (CAMERA_PASSWORD, "p%3Aw", WRONG_PASSWORD, BROKER_PASSWORD, "not the broker's"):
         assert secret not in said

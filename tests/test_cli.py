@@ -99,3 +99,43 @@ def test_what_is_heavy_is_loaded_only_by_the_command_that_needs_it() -> None:
     done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
 
     assert done.stdout.splitlines()[-1] == "[]"
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        (["demo", "--photo", "me.jpg"], "give --camera as well"),
+        (["demo", "--camera", "0", "--seconds", "-1"], "--seconds: expected more than 0"),
+        (["bench", "pipeline", "--seconds", "0"], "--seconds: expected more than 0"),
+    ],
+)
+def test_options_that_make_no_sense_are_refused_before_anything_starts(
+    arguments: list[str], words: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main(arguments) == EXIT_CONFIG
+    assert words in capsys.readouterr().err
+
+
+def test_the_demonstration_touches_no_folder_that_is_not_its_own(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    (tmp_path / "pictures").mkdir()
+    (tmp_path / "pictures" / "holiday.jpg").write_bytes(b"mine")
+
+    assert main(["demo", "--output", str(tmp_path)]) == EXIT_CONFIG
+
+    assert "holds files that are not the demonstration's" in capsys.readouterr().err
+    assert (tmp_path / "pictures" / "holiday.jpg").read_bytes() == b"mine"
+
+
+@pytest.mark.parametrize("name", ["../../evil", "a/b", " ", ".hidden"])
+def test_a_name_for_the_demonstration_is_one_that_a_folder_can_have(
+    name: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    photo = tmp_path / "me.jpg"
+    photo.write_bytes(b"")
+    output = tmp_path / "out"
+
+    status = main(["demo", "--camera", "0", "--photo", str(photo), "--name", name, "--output", str(output)])
+
+    assert status == EXIT_CONFIG
+    assert "expected a name that a folder can have" in capsys.readouterr().err
+    assert list((output / "state" / "gallery").iterdir()) == []

@@ -32,6 +32,8 @@ def run(names: Sequence[str], *, list_them: bool, seconds: float | None, as_json
     unknown = [name for name in names if name not in BENCHMARKS]
     if unknown:
         raise ConfigError([f"no benchmark is called {unknown[0]!r}; there are: {', '.join(BENCHMARKS)}"])
+    if seconds is not None and seconds <= 0:
+        raise ConfigError([f"--seconds: expected more than 0, found {seconds:g}"])
     console = Console(highlight=False, soft_wrap=True)
     if list_them:
         for name, module in BENCHMARKS.items():

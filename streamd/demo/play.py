@@ -18,16 +18,18 @@ import time
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
+from types import FrameType
 from typing import Final
 
 import yaml
 from rich.console import Console
 
+from streamd.credentials import redact
 from streamd.demo import portraits, story
 from streamd.demo.broker import EmbeddedBroker, free_port
 from streamd.demo.rtsp_server import RtspServer, encode, read_clip
 from streamd.demo.words import describe, read
-from streamd.errors import UnavailableError
+from streamd.errors import ConfigError, UnavailableError
 from streamd.events.contract import Left, Payload, Status, Topics, VisitEvent
 from streamd.events.listener import Listener, Received
 from streamd.values import Outcome
@@ -47,6 +49,7 @@ _STYLES: Final = {
 class _Played:
     """What came in: every decision, and the visits that ended."""
 
+    interrupted: bool = False
     decisions: list[VisitEvent] = field(default_factory=list)
     left: list[Left] = field(default_factory=list)
 
@@ -54,12 +57,13 @@ class _Played:
 def play(
     output: Path, camera: str | None, photo: Path | None, name: str, seconds: float | None, *, as_json: bool = False
 ) -> int:
-    """Run the demonstration; 0 when it showed what it should. Everything is left in `output`, which is made anew."""
+    """Run the demonstration; 0 when it showed what it should, 130 when the reader ended it before.
+
+    Everything is left in `output`, which is made anew if it is an earlier demonstration's, and refused if it is another's.
+    """
     console = Console(stderr=as_json, highlight=False, soft_wrap=True)
-    for old in ("state", "pictures"):
-        shutil.rmtree(output / old, ignore_errors=True)
-    gallery = output / "state" / "gallery"
-    gallery.mkdir(parents=True, mode=0o700)
+    gallery = _fresh_folder(output)
+    signal.signal(signal.SIGTERM, _end)
     port = free_port()
     with contextlib.ExitStack() as stack:
         stack.enter_context(EmbeddedBroker(port))
@@ -70,7 +74,7 @@ def play(
             source = f"/dev/video{camera}" if camera.isdigit() else camera
             _enrol_reader(gallery, photo, name, console)
         config = _write_config(output, source, port)
-        console.print(f"camera: {source}   broker: mqtt://127.0.0.1:{port}   configuration: {config}\n")
+        console.print(f"camera: {redact(source)}   broker: mqtt://127.0.0.1:{port}   configuration: {config}\n")
         listener = stack.enter_context(Listener("127.0.0.1", port, _BASE))
         with _daemon(config, output) as process:
             limit = _LONGEST_SECONDS if camera is None else seconds
@@ -79,7 +83,32 @@ def play(
     console.print("\n[bold]Annotated pictures, one of each decision:[/]" if pictures else "\nNobody was decided about.")
     for picture in pictures:
         console.print(f"  {picture}")
+    if played.interrupted:
+        return 0 if camera is not None and seconds is None else 130
     return 0 if camera is not None else _verdict(played, console)
+
+
+def _fresh_folder(output: Path) -> Path:
+    """The gallery of a new demonstration in `output`; what an earlier one left is removed. Raises ConfigError."""
+    marker = output / ".streamd-demo"
+    try:
+        if output.exists() and not marker.is_file() and any(output.iterdir()):
+            raise ConfigError([f"{output} holds files that are not the demonstration's; name an empty folder with --output"])
+        for old in ("state", "pictures"):
+            shutil.rmtree(output / old, ignore_errors=True)
+        output.mkdir(parents=True, exist_ok=True)
+        marker.touch()
+        gallery = output / "state" / "gallery"
+        gallery.mkdir(parents=True, mode=0o700)
+    except OSError as error:
+        why = (error.strerror or "error").lower()
+        raise UnavailableError(f"{output} cannot be used ({why}); name a folder that can be written with --output") from None
+    return gallery
+
+
+def _end(_number: int, _frame: FrameType | None) -> None:
+    """SIGTERM ends the demonstration as Ctrl-C does, its daemon with it."""
+    raise KeyboardInterrupt
 
 
 @contextlib.contextmanager
@@ -102,6 +131,8 @@ def _enrol_reader(gallery: Path, photo: Path | None, name: str, console: Console
     if photo is not None:
         if not photo.is_file():
             raise UnavailableError(f"{photo}: no such photo; expected a JPEG, PNG or WebP file")
+        if not name.strip() or "/" in name or name.startswith("."):
+            raise ConfigError([f"--name {name!r}: expected a name that a folder can have, such as Anna"])
         (gallery / name).mkdir()
         shutil.copy(photo, gallery / name / photo.name)
         console.print(f"enrolled: {name}, from {photo}")
@@ -120,6 +151,7 @@ def _write_config(output: Path, source: str, port: int) -> Path:
         "debug": {"pictures": "pictures"},
         "home_assistant": {"enabled": False},
     }
+    path.touch(0o600)  # the camera's address may hold a password
     path.write_text(yaml.safe_dump(config, sort_keys=False))
     return path
 
@@ -151,7 +183,7 @@ def _listen(
     """Tell every message until the story has been told, the time is over or the reader has seen enough."""
     topics, played, started = Topics(_BASE), _Played(), time.monotonic()
     told: dict[str, str] = {}
-    with contextlib.suppress(KeyboardInterrupt):
+    try:
         while limit is None or time.monotonic() - started < limit:
             message = listener.next(0.5)
             if process.poll() is not None:
@@ -174,6 +206,9 @@ def _listen(
                 played.left.append(payload)
             if story_ends and len(played.left) >= len(story.STORY):
                 break
+    except KeyboardInterrupt:
+        played.interrupted = True
+        console.print("\nstopped")
     return played
 
 
