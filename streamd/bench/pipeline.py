@@ -46,7 +46,7 @@ def measure(seconds: float) -> dict[str, Any]:
         in_view, _ = _observe(here, "person", {}, seconds)
         stranger, _ = _observe(here, "stranger", {}, seconds)
         worst, truth = _observe(here, "person", _EVERY_FRAME, seconds)
-        decisions, arrivals = _coming(here, max(60.0, 3 * seconds))
+        decisions, arrivals = _coming(here, 4 * seconds)
     latencies = worst.latencies("capture_to_comparison_seconds")
     faces = len(latencies)
     bare_ms = sum(kernel.cpu for kernel in bare.values())

@@ -120,7 +120,10 @@ def test_the_command_plays_beside_the_daemon_and_takes_its_announcements_away(
         assert {message.topic.split("/")[1].rpartition("-")[2] for message in ours} == {"simulation"}
         assert all(json.loads(message.body)["simulated"] for message in ours if message.body)
         with Listener(broker.port) as late:
-            wait_until(lambda: len(late.messages) == 3, "what is kept")
+            late.send("sentinel")  # whatever is kept arrives before it
+            wait_until(lambda: late.at("sentinel"), "the sentinel")
+            kept = {message.topic.rpartition("/")[2] for message in late.messages if message.retained}
+            assert kept == {"status", "state", "presence"}
             assert not [message for message in late.messages if message.topic.startswith("homeassistant/")]
     printed = [line.partition(" ") for line in capsys.readouterr().out.splitlines()]
     assert [topic.rpartition("/")[2] for topic, _, _ in printed] == [

@@ -20,6 +20,7 @@ import subprocess
 import sys
 import time
 import urllib.request
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
 import yaml
@@ -30,7 +31,6 @@ from tests.process.camera import CameraProcess
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
-    from pathlib import Path
     from types import TracebackType
     from typing import Self
 
@@ -44,16 +44,11 @@ TOPICS = Topics("streamd/porch")
 MAX_AGE = 2.0
 START, STOP = 60.0, 5.0
 BROKER_PASSWORD, LISTENER_PASSWORD = "of the daemon, 7+7", "of the automation"
-ACCESS = """
-user streamd
-topic readwrite streamd/porch/#
-topic readwrite homeassistant/#
-topic write answers/#
-user automation
-topic read streamd/porch/#
-topic write streamd/porch/cmd/#
-topic read answers/#
-"""
+_PAGE = (Path(__file__).parents[2] / "docs" / "mqtt.md").read_text()
+_ASKED_FOR = _PAGE.partition("For Mosquitto, node `porch`:")[2].split("```")[1]
+# What the page asks for, word for word, and a topic for answers to commands of these tests.
+_DAEMON, _, _HOME = _ASKED_FOR.partition("user homeassistant\n")
+ACCESS = f"{_DAEMON.rstrip()}\ntopic write answers/#\nuser automation\n{_HOME}topic read answers/#\n"
 
 
 class Door:

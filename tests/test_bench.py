@@ -1,0 +1,54 @@
+"""The benchmarks: that they run, and that the keys which others read are there. No time is judged here."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from typing import Any
+
+import pytest
+
+pytestmark = [pytest.mark.process, pytest.mark.usefixtures("portraits")]
+
+
+def measured(name: str, seconds: float) -> dict[str, Any]:
+    """What `streamd bench NAME --json` prints."""
+    done = subprocess.run(
+        [sys.executable, "-m", "streamd", "bench", name, "--json", "--seconds", str(seconds)],
+        capture_output=True,
+        text=True,
+        timeout=400,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr
+    return json.loads(done.stdout)
+
+
+def test_the_pipeline_is_measured_from_picture_to_message() -> None:
+    found = measured("pipeline", 2.0)
+
+    assert set(found["capture_to_comparison_ms"]) == {"p50", "p99"}
+    assert set(found["first_good_frame_to_decision_s"]) == {"p50", "p95"}
+    for key in ("cores", "decoding_cores"):
+        assert set(found[key]) == {"in_view", "idle"}
+        assert all(share > 0 for share in found[key].values())
+    assert set(found["bare_kernels_ms"]) == {"decode", "detect", "landmarks", "embed"}
+    assert found["cpu_over_bare_kernels"] > 0
+    assert found["frames_compared_per_s"] > 0
+    assert found["machine"]["cores"] >= 1
+
+
+def test_a_start_is_measured_with_fifty_photos() -> None:
+    found = measured("start", 0.5)
+
+    assert found["photos"] >= 50
+    assert 0 < found["ready_s"] <= found["ready_s_slowest"]
+    assert found["rss_mb"] > 0
+
+
+def test_the_smallest_face_is_measured() -> None:
+    found = measured("detection", 0.5)
+
+    assert set(found["smallest_eye_distance_px"]) == {"detected", "recognised"}
+    assert found["tiles_3"]["smallest_eye_distance_px"]["detected"] <= found["smallest_eye_distance_px"]["detected"]
