@@ -7,6 +7,7 @@ import fcntl
 import logging
 import os
 import signal
+import sys
 import uuid
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
@@ -169,6 +170,11 @@ class Service:
         return seen and (health.connected or health.fault is not None)
 
 
+def _leave(_number: int, _frame: FrameType | None) -> None:
+    """SIGTERM before there is anything to stop: the model is being loaded."""
+    sys.exit(0)
+
+
 def serve(
     config: Config,
     environ: Mapping[str, str],
@@ -176,6 +182,7 @@ def serve(
     on_service: Callable[[Service], None] = lambda _service: None,
 ) -> None:
     """Run the daemon of a configuration until it is asked to stop. Raises StreamdError when it cannot start."""
+    signal.signal(signal.SIGTERM, _leave)
     for warning in config.warnings():
         log.warning("%s", warning)
     with locked_state(config.state):

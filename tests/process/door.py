@@ -125,14 +125,23 @@ class Door:
 
     def start(self, *, until: str = " ready: ", through: Sequence[str] = (), **environment: str) -> None:
         """Start `streamd run`, and wait until its log says `until`. through: a command that runs it, such as strace."""
-        self.write_config()
         said = len(self.log)
-        with self._log.open("ab") as log:
-            self.process = subprocess.Popen(
-                [*through, *self._command("run")], cwd=self.folder, env=self._environment(environment), stdout=log, stderr=log
-            )
+        self.launch(through, environment)
         wait_until(lambda: until in self.log[said:] or self.process_ended, f"{until!r} in the log", START)
         assert not self.process_ended, self.log[said:]
+
+    def launch(self, through: Sequence[str] = (), environment: Mapping[str, str] | None = None) -> subprocess.Popen[bytes]:
+        """Start `streamd run` and wait for nothing."""
+        self.write_config()
+        with self._log.open("ab") as log:
+            self.process = subprocess.Popen(
+                [*through, *self._command("run")],
+                cwd=self.folder,
+                env=self._environment(environment or {}),
+                stdout=log,
+                stderr=log,
+            )
+        return self.process
 
     @property
     def process_ended(self) -> bool:

@@ -244,3 +244,15 @@ def test_sigterm_ends_in_time_while_photos_are_judged(door: Door, portraits: Pat
     assert status == 0
     assert seconds <= STOP
     assert "is not used" not in door.log
+
+
+@pytest.mark.usefixtures("house")
+def test_sigterm_before_the_model_is_loaded_is_an_end_as_asked_too(door: Door) -> None:
+    """The state folder is held before the model is opened; whenever the signal comes after that, the status is 0."""
+    for patience in (0.0, 0.1, 0.3):
+        (door.state / "lock").unlink(missing_ok=True)
+        process = door.launch()
+        wait_until(lambda: (door.state / "lock").exists() and (door.state / "lock").read_bytes(), "the lock")
+        time.sleep(patience)
+        process.terminate()
+        assert process.wait(2 * STOP) == 0
