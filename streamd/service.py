@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import fcntl
+import functools
 import logging
 import os
 import signal
@@ -23,6 +24,7 @@ from streamd.events.commands import Command, Handler
 from streamd.events.contract import CommandResult, Refusal
 from streamd.events.mqtt import Identity, Publisher
 from streamd.events.outbox import Drop
+from streamd.events.remains import Remains
 from streamd.health import Tally
 from streamd.systemd import Systemd
 
@@ -70,12 +72,16 @@ class Service:
         boot = uuid.uuid4().hex[:12]
         self._systemd.status("loading the model")
         embedder, card = assembly.open_model(config)
+        topics, home = assembly.topics(config), config.home_assistant
+        told = functools.partial(homeassistant.discovery_topic, config.node, prefix=home.discovery_prefix)
+        self._remains = Remains(topics, config.cameras, told if home.enabled else None)
         self.publisher = Publisher(
             assembly.broker_settings(config),
-            assembly.topics(config),
+            topics,
             Identity(__version__, boot),
             handlers=self._handlers() if config.mqtt.commands else {},
-            discovery_prefix=config.home_assistant.discovery_prefix if config.home_assistant.enabled else None,
+            discovery_prefix=home.discovery_prefix if home.enabled else None,
+            remains=self._remains,
             on_drop=self._dropped,
         )
         self.daemon = Daemon(
@@ -148,6 +154,8 @@ class Service:
         if self.daemon.enrolment.problem is not None:
             problems.append(self.daemon.enrolment.problem)
         self.publisher.set_problems(tuple(problems))
+        if self.daemon.started and self.daemon.enrolment.problem is None:
+            self._remains.enrolled(self.daemon.enrolment.gallery.names if self._config.mqtt.last_seen else ())
         period = self._systemd.watchdog_seconds
         if late and late != self._late:
             log.error("%s: no sign of life", ", ".join(late))

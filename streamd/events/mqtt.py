@@ -60,6 +60,7 @@ if TYPE_CHECKING:
     from paho.mqtt.reasoncodes import ReasonCode
 
     from streamd.events.contract import Event, State
+    from streamd.events.remains import Remains
 
 __all__ = ["BrokerHealth", "BrokerSettings", "Command", "CommandResult", "Identity", "Publisher", "probe"]
 
@@ -67,7 +68,7 @@ log = logging.getLogger(__name__)
 
 # Home Assistant is told again within this time after its start, so that many nodes do not answer at once.
 REPUBLISH_WITHIN = 1.0
-# Retained messages at our event topics come right after the subscription; then it is ended.
+# What is retained below our base topic comes right after the subscription; then it is ended.
 STRAYS_SECONDS = 2.0
 # A connection that lasted this long was a good one: the next back-off starts anew.
 GOOD_CONNECTION = 5.0
@@ -108,7 +109,7 @@ class Publisher:
 
     handlers: what a command does. They run on the network thread and must return quickly; give `run` a function that takes a
     job to another thread (and returns False when it has no room) if one of them cannot. discovery_prefix: Home Assistant's, to
-    be told again when it starts.
+    be told again when it starts. remains: what it names as gone is cleared at the broker.
     """
 
     def __init__(
@@ -119,6 +120,7 @@ class Publisher:
         *,
         handlers: Mapping[str, Handler] | None = None,
         discovery_prefix: str | None = None,
+        remains: Remains | None = None,
         run: Runner | None = None,
         on_drop: Callable[[Drop], None] | None = None,
         clock: Callable[[], float] = time.monotonic,
@@ -131,6 +133,7 @@ class Publisher:
         self._commands = Commands(topics, handlers or {}, self._reply, clock, run)
         self._standing = _Standing(settings, topics, identity, self._outbox, clock, utc, chance)
         self._birth_topic = f"{discovery_prefix}/status" if discovery_prefix else None
+        self._remains = remains
         self._thread = threading.Thread(target=self._serve_until_stopped, name="mqtt", daemon=True)
         self._wake_in, self._wake_out = socket.socketpair()
         self._wake_in.setblocking(False)
@@ -205,7 +208,7 @@ class Publisher:
         while not standing.stopping.is_set():
             began = self._clock()
             try:
-                fault = _Connection(standing, self._commands, self._wake_out, self._birth_topic).serve()
+                fault = _Connection(standing, self._commands, self._wake_out, self._birth_topic, self._remains).serve()
             except Exception as error:
                 # The outermost loop of this thread: a broken packet or a fault of ours must not silence the daemon for good.
                 log.exception("the connection to the broker at %s failed", settings.address)
@@ -339,11 +342,19 @@ class _Standing:
 class _Connection:
     """One connection from its start to its end, on the network thread. Its client is thrown away with it."""
 
-    def __init__(self, standing: _Standing, commands: Commands, wake: socket.socket, birth_topic: str | None) -> None:
+    def __init__(
+        self,
+        standing: _Standing,
+        commands: Commands,
+        wake: socket.socket,
+        birth_topic: str | None,
+        remains: Remains | None,
+    ) -> None:
         self._standing = standing
         self._commands = commands
         self._wake = wake
         self._birth_topic = birth_topic
+        self._remains = remains
         self._settings = standing.settings
         self._topics = standing.topics
         self._outbox = standing.outbox
@@ -360,6 +371,7 @@ class _Connection:
             self._topics.at(VisitEvent, camera="+"),
             self._topics.at(Left, camera="+"),
             self._topics.at(GalleryEvent),
+            *(remains.filters if remains is not None else ()),
         )
         self._republish_at: float | None = None
         self._farewell_said = False
@@ -426,6 +438,9 @@ class _Connection:
         if self._strays and now - self._began >= STRAYS_SECONDS:
             client.unsubscribe(list(self._strays))
             self._strays = ()
+        for topic in self._remains.take() if self._remains is not None else ():
+            log.info("took away %s: its camera or person is gone", topic)
+            self._outbox.retain(topic, b"")
         if self._answered:
             self._answered = False
             while message := self._outbox.next_event(self._clock()):
@@ -480,7 +495,7 @@ class _Connection:
         self._subscribe(client, self._topics.command("+"))
         if self._birth_topic is not None:
             self._subscribe(client, self._birth_topic)
-        # Not being allowed to read our own event topics only means that nothing old can be cleared there.
+        # Not being allowed to read our own topics only means that nothing old can be cleared there.
         for topic in self._strays:
             self._subscribe(client, topic, needed=False)
 
@@ -536,6 +551,8 @@ class _Connection:
         elif message.topic == self._birth_topic:
             if message.payload == b"online" and not message.retain:
                 self._republish_at = self._clock() + REPUBLISH_WITHIN * self._standing.chance()
+            return
+        if message.retain and self._remains is not None and self._remains.found(message.topic):
             return
         # Without MQTT 5 (no local) the clearing message would come back to us as a command.
         if message.retain and message.payload and (name is None or self._mqtt5):

@@ -12,9 +12,10 @@ import sys
 import textwrap
 import threading
 import time
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from datetime import UTC, datetime, timedelta
-from typing import TYPE_CHECKING, Any
+from functools import partial
+from typing import TYPE_CHECKING, Any, Self
 
 import pytest
 from paho.mqtt.packettypes import PacketTypes
@@ -23,9 +24,10 @@ from paho.mqtt.properties import Properties
 from streamd.errors import BrokerError
 from streamd.events.broker import BrokerFailure, BrokerSettings, fault_of_error, reconnect_delay
 from streamd.events.contract import GalleryState, Presence, Topics, VisitEvent
-from streamd.events.homeassistant import discovery
+from streamd.events.homeassistant import discovery, discovery_topic
 from streamd.events.mqtt import Command, CommandResult, Identity, Publisher, probe
 from streamd.events.outbox import DropReason
+from streamd.events.remains import Remains
 from streamd.values import Decision, Outcome, SubjectEvidence
 from tests.process.broker import Authority, Listener, Mosquitto, free_port, wait_until
 
@@ -237,7 +239,10 @@ class Wire:
         self.cut = threading.Event()
         threading.Thread(target=self._accept, daemon=True).start()
 
-    def close(self) -> None:
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
         self._listener.close()
 
     def _accept(self) -> None:
@@ -264,14 +269,14 @@ class Wire:
                 deaf.set()
                 self._deaf_after = None
             if not self.cut.is_set() and not (lost is not None and lost.is_set()):
-                target.sendall(data)
+                with suppress(OSError):  # the other side has gone meanwhile
+                    target.sendall(data)
 
 
 def test_a_cut_wire_delivers_nothing_late_and_the_link_is_given_up(broker: Mosquitto, monkeypatch: pytest.MonkeyPatch) -> None:
     """B4: neither side sees the cut. The question stays open, the decision dies waiting, and then a new connection is made."""
     monkeypatch.setattr("streamd.events.mqtt.ANSWER_SECONDS", 1.5)
-    wire = Wire(broker.port)
-    with Listener(broker.port) as listener, connected(settings(wire.port)) as publisher:
+    with Wire(broker.port) as wire, Listener(broker.port) as listener, connected(settings(wire.port)) as publisher:
         wire.cut.set()
         publisher.publish_event(visit(1))
         wait_until(lambda: publisher.health().fault, "the link to be given up")
@@ -284,13 +289,15 @@ def test_a_cut_wire_delivers_nothing_late_and_the_link_is_given_up(broker: Mosqu
         publisher.publish_event(visit(2))
         wait_until(lambda: listener.at(VISIT), "the next decision")
         assert [json.loads(message.body)["seq"] for message in listener.at(VISIT)] == [2]
-    wire.close()
 
 
 def test_a_decision_that_was_not_confirmed_is_not_sent_again(broker: Mosquitto) -> None:
     """The broker has it, the confirmation is lost. A client that remembered it would send it again after the reconnect."""
-    wire = Wire(broker.port, deaf_after=VISIT.encode())
-    with Listener(broker.port) as listener, connected(settings(wire.port)) as publisher:
+    with (
+        Wire(broker.port, deaf_after=VISIT.encode()) as wire,
+        Listener(broker.port) as listener,
+        connected(settings(wire.port)) as publisher,
+    ):
         publisher.publish_event(visit(1))
         wait_until(lambda: publisher.health().connections == 2, "a new connection")
         publisher.publish_event(visit(2))
@@ -298,7 +305,6 @@ def test_a_decision_that_was_not_confirmed_is_not_sent_again(broker: Mosquitto) 
         wait_until(lambda: len(listener.at(VISIT)) == 2, "the next decision")
         assert [json.loads(message.body)["seq"] for message in listener.at(VISIT)] == [1, 2]
         assert publisher.health().outgoing.dropped == {DropReason.UNCONFIRMED: 1}
-    wire.close()
 
 
 def test_a_retained_message_of_an_earlier_version_is_taken_away(broker: Mosquitto) -> None:
@@ -310,6 +316,28 @@ def test_a_retained_message_of_an_earlier_version_is_taken_away(broker: Mosquitt
         with Listener(broker.port) as late:
             wait_until(lambda: late.at(STATUS), "the states")
             assert late.at(VISIT) == []
+
+
+@PROTOCOLS
+def test_people_and_cameras_that_went_while_nobody_ran_are_taken_away(broker: Mosquitto, protocol: str) -> None:
+    """Whoever is still there stays, and nobody is judged before it is known who is enrolled."""
+    seen, bert = "streamd/porch/subject/{}/last_seen", "homeassistant/device/porch_old/config"
+    gone = {seen.format("bert"), "streamd/porch/camera/old/state", "streamd/porch/camera/old/presence", bert}
+    kept = {seen.format("anna"), "streamd/porch/camera/door/state", "homeassistant/device/porch_door/config"}
+    with Listener(broker.port) as listener:
+        for topic in gone | kept:
+            listener.send(topic, b"{}", retain=True)
+        remains = Remains(TOPICS, ["door"], partial(discovery_topic, "porch"))
+        with connected(settings(broker.port, protocol=protocol), remains=remains):
+            camera_topics = gone - {seen.format("bert")}
+            cleared = lambda: {one.topic for one in listener.messages if not one.body}  # noqa: E731
+            wait_until(lambda: cleared() == camera_topics, "the camera's topics to be cleared")
+            remains.enrolled(["anna"])
+            wait_until(lambda: cleared() == gone, "the person's topic to be cleared")
+        with Listener(broker.port) as late:
+            wait_until(lambda: late.at(STATUS), "the states")
+            assert kept <= {one.topic for one in late.messages}
+            assert not gone & {one.topic for one in late.messages}
 
 
 def test_home_assistant_is_told_again_when_it_starts_and_gets_no_decision(broker: Mosquitto) -> None:

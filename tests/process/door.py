@@ -43,7 +43,8 @@ TOPICS = Topics("streamd/porch")
 # What the contract promises to hold for: a decision is never sent later.
 MAX_AGE = 2.0
 START, STOP = 60.0, 5.0
-BROKER_PASSWORD, LISTENER_PASSWORD = "of the daemon, 7+7", "of the automation"
+BROKER_PASSWORD = "of the daemon, 7+7"
+_PASSWORDS = {"streamd": BROKER_PASSWORD, "automation": "of the automation"}
 _PAGE = (Path(__file__).parents[2] / "docs" / "mqtt.md").read_text()
 _ASKED_FOR = _PAGE.partition("For Mosquitto, node `porch`:")[2].split("```")[1]
 # What the page asks for, word for word, and a topic for answers to commands of these tests.
@@ -68,8 +69,7 @@ class Door:
         self.metrics_port = free_port()
         authority = Authority(folder / "authority")
         self._authority = authority.certificate
-        users = {"streamd": BROKER_PASSWORD, "automation": LISTENER_PASSWORD}
-        self.broker = Mosquitto(folder / "broker", users=users, acl=ACCESS, tls=authority.issue("broker"))
+        self.broker = Mosquitto(folder / "broker", users=_PASSWORDS, acl=ACCESS, tls=authority.issue("broker"))
         self.listener = self.listen()
         self.process: subprocess.Popen[bytes] | None = None
         self._stack = contextlib.ExitStack()
@@ -87,10 +87,10 @@ class Door:
 
     # Setting up
 
-    def listen(self) -> Listener:
-        """A subscriber to everything that the automation's user may read."""
+    def listen(self, user: str = "automation") -> Listener:
+        """A subscriber to everything that a user (`automation` or `streamd`) may read; it may also write what they may."""
         tls = ssl.create_default_context(cafile=str(self._authority))
-        return Listener(self.broker.port, username="automation", password=LISTENER_PASSWORD, tls=tls)
+        return Listener(self.broker.port, username=user, password=_PASSWORDS[user], tls=tls)
 
     def serve(self, clips: Mapping[str, Path], account: Account | None = None) -> CameraProcess:
         """A process that serves clips as cameras until the door is closed."""

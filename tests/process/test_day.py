@@ -18,7 +18,16 @@ from paho.mqtt.properties import Properties
 
 from streamd.demo.portraits import CUT_OFF, OFFICIAL, STRANGER
 from streamd.demo.rtsp_server import Account
-from streamd.events.contract import CameraCondition, CameraState, CommandResult, GalleryEvent, Refusal, Verdict, schemas
+from streamd.events.contract import (
+    CameraCondition,
+    CameraState,
+    CommandResult,
+    GalleryEvent,
+    LastSeen,
+    Refusal,
+    Verdict,
+    schemas,
+)
 from streamd.values import Outcome
 from tests.events.test_contract import violations
 from tests.process.broker import free_port, wait_until
@@ -32,6 +41,8 @@ pytestmark = pytest.mark.process
 
 CAMERA_PASSWORD, WRONG_PASSWORD = "p:w@1/ü", "guessed%40twice"
 PHOTO_LIVE = 2.0
+# What an earlier run left of somebody whose folder was deleted since, and of a camera that was taken down.
+REMAINS = {TOPICS.at(LastSeen, subject="moved-away"), TOPICS.at(CameraState, camera="taken-down")}
 
 
 @pytest.fixture(scope="module")
@@ -47,6 +58,9 @@ def door(tmp_path_factory: pytest.TempPathFactory, portraits: Path, clips: dict[
             "locked": house.url("person").replace("//", f"//viewer:{WRONG_PASSWORD}@"),
         }
         door.enrol("Barack Obama", portraits / OFFICIAL.file)
+        with door.listen("streamd") as earlier_run:
+            for topic in REMAINS:
+                earlier_run.send(topic, b'{"schema":1}', retain=True)
         decoy = door.folder / "decoy" / "tensorflow"
         decoy.mkdir(parents=True)
         (decoy / "__init__.py").write_text("import pathlib\npathlib.Path(__file__).with_name('imported').touch()\n")
@@ -98,6 +112,11 @@ def test_who_subscribes_later_gets_states_and_no_decision(door: Door) -> None:
         kept = {one.topic for one in late.messages if one.retained}
 
     assert [topic for topic in kept if topic.endswith(("/visit", "/left", "/event"))] == []
+
+
+def test_what_is_kept_of_people_and_cameras_that_went_while_the_daemon_was_down_is_taken_away(door: Door) -> None:
+    for topic in REMAINS:
+        wait_until(lambda topic=topic: door.listener.at(topic)[-1].body == b"", f"{topic} to be cleared")
 
 
 def test_the_broker_lets_the_daemon_read_and_write_all_that_it_needs(door: Door) -> None:
