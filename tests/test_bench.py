@@ -33,7 +33,7 @@ def test_the_pipeline_is_measured_from_picture_to_message() -> None:
     for key in ("cores", "decoding_cores"):
         assert set(found[key]) == {"in_view", "idle"}
         assert all(share > 0 for share in found[key].values())
-    assert set(found["bare_kernels_ms"]) == {"decode", "detect", "landmarks", "embed"}
+    assert set(found["bare_kernels_ms"]) == {"decode", "detect", "landmarks", "embed", "in_turn", "at_frame_rate"}
     assert found["cpu_over_bare_kernels"] > 0
     assert found["frames_compared_per_s"] > 0
     assert found["machine"]["cores"] >= 1

@@ -1,4 +1,8 @@
-"""The bare kernels: decoding, detection, landmarks and embedding called in a loop, with nothing of streamd around them."""
+"""The bare kernels: decoding, detection, landmarks and embedding called in a loop, with nothing of streamd around them.
+
+Each alone, and all four in turn as one frame wants them. In turn they cost more, since each finds the caches full of the
+others' data; at the frame rate of a camera more again, since the processor has gone to sleep meanwhile.
+"""
 
 from __future__ import annotations
 
@@ -14,6 +18,7 @@ from ai_edge_litert.interpreter import Interpreter
 
 from streamd import assembly
 from streamd.bench.statistics import quantile, timed
+from streamd.demo.story import FPS
 from streamd.recognition.card import read_card
 from streamd.values import UInt8
 from streamd.vision.alignment import SIDE
@@ -32,14 +37,23 @@ class Kernel:
     cpu: float
 
 
-def measure(clip: Path, seconds: float) -> dict[str, Kernel]:
-    """Each kernel for `seconds`, on the frames of a clip that shows a face in its middle."""
+@dataclass(frozen=True, slots=True)
+class Kernels:
+    """`alone`: each by its name. in_turn, at_frame_rate: all four for one frame after the other, at once or at FPS."""
+
+    alone: dict[str, Kernel]
+    in_turn: Kernel
+    at_frame_rate: Kernel
+
+
+def measure(clip: Path, seconds: float) -> Kernels:
+    """Each kernel, and all in turn, for `seconds`, on the frames of a clip that shows a face in its middle."""
     image = _middle_frame(clip)
     with ThreadPoolExecutor(1, "kernels") as pool:  # MediaPipe's thread may open no socket
         return pool.submit(_measure, clip, image, seconds).result()
 
 
-def _measure(clip: Path, image: UInt8, seconds: float) -> dict[str, Kernel]:
+def _measure(clip: Path, image: UInt8, seconds: float) -> Kernels:
     with FaceDetector(DetectionRules()) as detector:
         face = detector.detect(RgbPicture(image))[0]
     x0, y0, x1, y1 = surroundings(face.box, image.shape[1], image.shape[0])
@@ -48,12 +62,22 @@ def _measure(clip: Path, image: UInt8, seconds: float) -> dict[str, Kernel]:
     reduced = RgbPicture(image).reduced(640, 360)
     decoded = _decoding(clip)
     try:
-        return {
-            "decode": _kernel(lambda: next(decoded), seconds),
-            "detect": _kernel(lambda: detection.detect(reduced), seconds),
-            "landmarks": _kernel(lambda: landmarks.landmarks(part), seconds),
-            "embed": _kernel(bare_embedding(assembly.SHIPPED_CARD), seconds),
+        calls: dict[str, Callable[[], object]] = {
+            "decode": lambda: next(decoded),
+            "detect": lambda: detection.detect(reduced),
+            "landmarks": lambda: landmarks.landmarks(part),
+            "embed": bare_embedding(assembly.SHIPPED_CARD),
         }
+
+        def in_turn() -> None:
+            for call in calls.values():
+                call()
+
+        return Kernels(
+            {name: _kernel(call, seconds) for name, call in calls.items()},
+            _kernel(in_turn, seconds),
+            _kernel(in_turn, seconds, 1 / FPS),
+        )
     finally:
         detection.close()
         landmarks.close()
@@ -69,8 +93,8 @@ def bare_embedding(card: Path) -> Callable[[], object]:
     return lambda: interpreter.invoke()
 
 
-def _kernel(call: Callable[[], object], seconds: float) -> Kernel:
-    samples, cpu = timed(call, seconds)
+def _kernel(call: Callable[[], object], seconds: float, period: float = 0.0) -> Kernel:
+    samples, cpu = timed(call, seconds, period)
     return Kernel(quantile(samples, 0.5), quantile(samples, 0.99), cpu)
 
 

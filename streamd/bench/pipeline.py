@@ -40,22 +40,18 @@ def measure(seconds: float) -> dict[str, Any]:
         "stranger": clip(_STRANGER, 8),
         "coming": clip(_COMING, _COMING_SECONDS),
     }
-    bare = kernels.measure(person, max(2.0, seconds / 8))
     with scene(clips) as here:
         idle, _ = _observe(here, "still", {}, seconds)
         in_view, _ = _observe(here, "person", {}, seconds)
         stranger, _ = _observe(here, "stranger", {}, seconds)
+        # Beside the scene that it is compared with: the speed of a shared machine changes from minute to minute.
+        bare = kernels.measure(person, max(2.0, seconds / 6))
         worst, truth = _observe(here, "person", _EVERY_FRAME, seconds)
         decisions, arrivals = _coming(here, 4 * seconds)
     latencies = worst.latencies("capture_to_comparison_seconds")
     faces = len(latencies)
-    bare_ms = sum(kernel.cpu for kernel in bare.values())
-    called = (
-        worst.counts.get("frames:camera0", 0) * bare["decode"].cpu
-        + worst.counts.get("frames:camera0", 0) * bare["detect"].cpu
-        + worst.counts.get("crops:good", 0) * bare["landmarks"].cpu
-        + faces * bare["embed"].cpu
-    )
+    per_face = worst.cpu * 1e3 / max(faces, 1)
+    measured = {**bare.alone, "in_turn": bare.in_turn, "at_frame_rate": bare.at_frame_rate}
     return {
         "capture_to_comparison_ms": _milliseconds(latencies, 0.5, 0.99),
         "camera_to_comparison_ms": {"p50": round(truth, 1), "parser_waits_for_next_frame_ms": round(1000 / FPS, 1)},
@@ -69,11 +65,11 @@ def measure(seconds: float) -> dict[str, Any]:
         "frames_compared_per_s": round(faces / worst.seconds, 1),
         "bare_kernels_ms": {
             name: {"p50": round(kernel.p50, 2), "p99": round(kernel.p99, 2), "cpu": round(kernel.cpu, 2)}
-            for name, kernel in bare.items()
+            for name, kernel in measured.items()
         },
-        "cpu_ms_per_frame_with_face": round(worst.cpu * 1e3 / max(faces, 1), 2),
-        "cpu_over_bare_kernels": round(worst.cpu * 1e3 / max(faces, 1) / bare_ms, 3),
-        "cpu_over_called_kernels": round(worst.cpu * 1e3 / max(called, 1e-9), 3),
+        "cpu_ms_per_frame_with_face": round(per_face, 2),
+        "cpu_over_bare_kernels": round(per_face / bare.in_turn.cpu, 3),
+        "cpu_over_bare_kernels_at_frame_rate": round(per_face / bare.at_frame_rate.cpu, 3),
         "rss_mb": round(worst.rss_mb, 1),
     }
 

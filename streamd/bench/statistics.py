@@ -18,12 +18,18 @@ def slope_per_minute(times: Sequence[float], values: Sequence[float]) -> float:
     return float(np.polyfit(times, values, 1)[0] * 60) if len(times) > 1 else 0.0
 
 
-def timed(call: Callable[[], object], seconds: float) -> tuple[list[float], float]:
-    """Call in a loop for so long after one warm-up: the wall milliseconds of each call, and the mean CPU milliseconds."""
+def timed(call: Callable[[], object], seconds: float, period: float = 0.0) -> tuple[list[float], float]:
+    """Call in a loop for so long after one warm-up: the wall milliseconds of each call, and the mean CPU milliseconds.
+
+    period: seconds from the start of one call to the next, at least.
+    """
     call()
     samples: list[float] = []
     cpu, end = time.process_time(), time.perf_counter() + seconds
     while (started := time.perf_counter()) < end:
         call()
-        samples.append((time.perf_counter() - started) * 1e3)
+        took = time.perf_counter() - started
+        samples.append(took * 1e3)
+        if took < period:
+            time.sleep(period - took)
     return samples, (time.process_time() - cpu) * 1e3 / len(samples)
