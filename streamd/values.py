@@ -8,6 +8,7 @@ a value are never written to after hand-over.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
 from enum import StrEnum
@@ -121,12 +122,35 @@ class Template:
     model: str
 
 
+@dataclass(frozen=True, slots=True)
+class SubjectRules:
+    """What holds for one subject beside the configuration; None where nothing special does.
+
+    max_false_accepts: share of strangers' visits that may be taken for them, 0..0.1. cameras: where they are recognised.
+    valid_from, valid_until: when (UTC), the end not included.
+    """
+
+    max_false_accepts: float | None = None
+    cameras: frozenset[str] | None = None
+    valid_from: datetime | None = None
+    valid_until: datetime | None = None
+
+    def admits(self, camera: str, when: datetime) -> bool:
+        """Whether they are to be recognised at this camera and time."""
+        return (
+            (self.cameras is None or camera in self.cameras)
+            and (self.valid_from is None or when >= self.valid_from)
+            and (self.valid_until is None or when < self.valid_until)
+        )
+
+
 @dataclass(frozen=True, slots=True, eq=False)
 class Gallery:
     """An immutable snapshot of all templates of one model, ordered by subject.
 
     templates: float32 (N, D), unit rows. subjects: int32 (N,), rising, index into `names`. names: the S subjects (slugs);
-    photos: the N enrolled photos, relative to the enrolment folder. generation: grows with every change.
+    photos: the N enrolled photos, relative to the enrolment folder. generation: grows with every change. rules: of the
+    subjects that have some of their own.
     """
 
     templates: Float32
@@ -135,6 +159,7 @@ class Gallery:
     photos: tuple[str, ...]
     generation: int
     model: str
+    rules: Mapping[str, SubjectRules] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True, eq=False)

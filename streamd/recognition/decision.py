@@ -103,6 +103,9 @@ def decide(
     order = np.argsort(-total, kind="stable")
     best = _subject_evidence(int(order[0]), float(total[order[0]]), comparisons)
     second = _subject_evidence(int(order[1]), float(total[order[1]]), comparisons) if len(order) > 1 else None
+    own = gallery.rules.get(best.subject)
+    if own is not None and own.max_false_accepts is not None:
+        bound = evidence_bound(len(gallery.names), own.max_false_accepts)
     passed = best.evidence >= bound
     leads = second is None or best.evidence - second.evidence >= rules.margin
     if passed and leads and ended:

@@ -6,6 +6,7 @@ compared again with the new snapshot, and never with two galleries at a time.
 
 from __future__ import annotations
 
+import dataclasses
 from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
@@ -15,7 +16,7 @@ from typing import Final
 import numpy as np
 
 from streamd.recognition.decision import Calibration, DecisionRules, decide
-from streamd.recognition.gallery import search
+from streamd.recognition.gallery import admitted, search
 from streamd.values import Comparison, Crop, Decision, Float32, Gallery, Outcome, Template, Track
 
 _KEPT_COMPARISONS: Final = 24  # the newest; more add nothing once their errors are correlated
@@ -165,8 +166,8 @@ class Visits:
         if owner is None:
             return []
         visit = owner
-        scores = search(template.vector[None], self._gallery)[0]
-        visit.comparisons = _against(self._gallery, visit.comparisons)
+        scores = admitted(search(template.vector[None], self._gallery)[0], self._gallery, visit.camera, crop.wall)
+        visit.comparisons = _against(self._gallery, visit)
         visit.comparisons.append(Comparison(template, scores, self._gallery, crop.quality, crop.captured, crop.wall, finished))
         del visit.comparisons[:-_KEPT_COMPARISONS]
         return self._judge(visit, finished)
@@ -183,7 +184,7 @@ class Visits:
             if visit.track is None and gone:
                 visit.comparisons = []  # on return a visit of its own: nothing of the old one holds any more
             elif visit.track is not None and visit.comparisons:
-                visit.comparisons = _against(gallery, visit.comparisons)
+                visit.comparisons = _against(gallery, visit)
                 if gone:
                     visit.decision, visit.told = None, False
                 if now - visit.comparisons[-1].captured <= _FRESH_SECONDS:
@@ -264,7 +265,7 @@ class Visits:
 
     def _judge(self, visit: _Visit, now: float, ended: bool = False) -> list[Announcement]:
         failures = [reason for reason, _ in visit.failures.most_common(3)]
-        visit.comparisons = _against(self._gallery, visit.comparisons)
+        visit.comparisons = _against(self._gallery, visit)
         decision = decide(
             visit.comparisons, self._gallery, self._rules.decision, self._calibration, ended=ended, failures=failures
         )
@@ -313,12 +314,13 @@ def _likeness(visit: _Visit, vector: Float32) -> float:
     return float(np.mean([one.template.vector @ vector for one in visit.comparisons]))
 
 
-def _against(gallery: Gallery, comparisons: list[Comparison]) -> list[Comparison]:
+def _against(gallery: Gallery, visit: _Visit) -> list[Comparison]:
     """The comparisons of a visit made anew where they were against an older gallery."""
+    comparisons = visit.comparisons
     if not comparisons or comparisons[-1].gallery is gallery:
         return comparisons
     scores = search(np.stack([one.template.vector for one in comparisons]), gallery)
     return [
-        Comparison(one.template, row, gallery, one.quality, one.captured, one.wall, one.finished)
+        dataclasses.replace(one, scores=admitted(row, gallery, visit.camera, one.wall), gallery=gallery)
         for one, row in zip(comparisons, scores, strict=True)
     ]

@@ -20,7 +20,7 @@ from numpy.typing import NDArray
 
 from streamd.recognition.decision import DecisionRules, Reason, decide, evidence, evidence_bound, weight
 from streamd.recognition.gallery import Enrolled, build
-from streamd.values import Comparison, Decision, Float32, Gallery, Outcome, Quality, Template
+from streamd.values import Comparison, Decision, Float32, Gallery, Outcome, Quality, SubjectRules, Template
 
 NOON = datetime(2026, 1, 1, 12, tzinfo=UTC)
 FRONTAL = Quality(0.3, 120, 40, 0, 0, 0, 60)
@@ -288,3 +288,17 @@ def _lead(decision: Decision) -> float:
     to_bound = decision.best.evidence - decision.bound
     lead = decision.best.evidence - decision.second.evidence
     return min(abs(to_bound), abs(lead - decision.margin), abs(lead))
+
+
+def test_a_subject_may_ask_for_more_evidence_than_the_others() -> None:
+    strict = SubjectRules(max_false_accepts=1e-9)
+    among = dataclasses.replace(PEOPLE, rules={NAMES[0]: strict})
+    scores = [0.0] * len(NAMES)
+    enough = evidence_bound(len(NAMES), RULES.max_false_accepts) + 1
+    scores[0] = enough / Linear().nats / RULES.min_good_frames
+    ordinary = [crop(*scores) for _ in range(RULES.min_good_frames)]
+
+    assert said(ordinary).outcome is Outcome.IDENTIFIED
+    refused = said([crop(*scores, among=among) for _ in range(RULES.min_good_frames)], among, ended=True)
+    assert refused.outcome is Outcome.UNKNOWN
+    assert refused.bound == pytest.approx(evidence_bound(len(NAMES), 1e-9))

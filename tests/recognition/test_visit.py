@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 from streamd.recognition.decision import Reason
 from streamd.recognition.gallery import Enrolled, build
 from streamd.recognition.visit import Announcement, Departure, VisitRules, Visits
-from streamd.values import Crop, Face, Float32, Gallery, Outcome, Quality, QualityReason, Template, Track
+from streamd.values import Crop, Face, Float32, Gallery, Outcome, Quality, QualityReason, SubjectRules, Template, Track
 
 NOON = datetime(2026, 1, 1, 12, tzinfo=UTC)
 GOOD = Quality(0.3, 120, 40, 0, 0, 0, 60)
@@ -457,3 +457,41 @@ def test_two_people_whose_tracks_are_exchanged_are_each_named_once(door: Door) -
 
     named = [one.decision.subject for one in door.said if one.decision.subject]
     assert sorted(named) == ["anna", "ben"]
+
+
+# People for whom something special holds
+
+ELSEWHERE = SubjectRules(cameras=frozenset({"garage"}))
+PAST = SubjectRules(valid_until=NOON)
+TO_COME = SubjectRules(valid_from=NOON + timedelta(days=1))
+NOW = SubjectRules(cameras=frozenset({"door"}), valid_from=NOON, valid_until=NOON + timedelta(days=1))
+
+
+@pytest.mark.parametrize("rules", [ELSEWHERE, PAST, TO_COME])
+def test_somebody_who_is_not_to_be_recognised_here_and_now_is_a_stranger(rules: SubjectRules) -> None:
+    rows = [Enrolled(name, f"{name}/1.jpg", PEOPLE[name]) for name in ("anna", "ben")]
+    door = Door(build(rows, 1, "model", 16, {"anna": rules}))
+
+    door.shows(2.0, {1: "anna"})
+
+    assert [one.decision.outcome for one in door.said] == [Outcome.UNKNOWN]
+    assert "anna" not in {one.decision.subject for one in door.said}
+
+
+def test_somebody_who_is_to_be_recognised_here_and_now_is() -> None:
+    rows = [Enrolled(name, f"{name}/1.jpg", PEOPLE[name]) for name in ("anna", "ben")]
+    door = Door(build(rows, 1, "model", 16, {"anna": NOW, "ben": PAST}))
+
+    door.shows(1.0, {1: "anna"})
+
+    assert [one.decision.subject for one in door.said] == ["anna"]
+
+
+def test_a_change_of_the_rules_reaches_whoever_stands_there() -> None:
+    rows = [Enrolled(name, f"{name}/1.jpg", PEOPLE[name]) for name in ("anna", "ben")]
+    door = Door(build(rows, 1, "model", 16, {"anna": PAST}))
+    door.shows(2.0, {1: "anna"})
+
+    door.change(build(rows, 2, "model", 16))
+
+    assert [one.decision.outcome for one in door.said] == [Outcome.UNKNOWN, Outcome.IDENTIFIED]
