@@ -33,7 +33,7 @@ def read(content: bytes, name: str, model: type[_Model], context: object = None)
     data = document.read(content)
     found = None
     try:
-        found = model.model_validate(data, context=context)
+        found = model.model_validate({} if data is None else data, context=context)
     except ValidationError as error:
         for problem in error.errors(include_url=False):
             document.complain(*_problem(problem, data, model))
@@ -70,6 +70,8 @@ class _Document:
             loader = _Loader(text)
             node = loader.get_single_node()
             return None if node is None else self._value(loader, node, ())
+        except RecursionError:
+            line, what = 1, "nested too deeply; expected a few levels of keys and values"
         except UnicodeDecodeError as error:
             line, what = content[: error.start].count(b"\n") + 1, "not UTF-8 text; save it in UTF-8"
         except yaml.reader.ReaderError as error:
@@ -155,6 +157,8 @@ def _expected(kind: str, about: FieldInfo | None, context: Mapping[str, Any]) ->
     """What would have been right, in words; for numbers with their range."""
     if kind in ("model_type", "model_attributes_type", "dict_type", "mapping_type"):
         return "a section of keys and values"
+    if kind in ("tuple_type", "list_type"):
+        return "a list such as [a, b]"
     if kind == "too_short":
         return "at least one entry"
     types = {about.annotation, *get_args(about.annotation)} if about is not None else set()
