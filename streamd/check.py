@@ -15,6 +15,7 @@ from streamd import assembly
 from streamd.clock import Clock, SystemClock
 from streamd.config import Config
 from streamd.enrolment.folder import EnrolmentFolder, VerdictCache, cache_key
+from streamd.enrolment.images import Decoder, OpenedPhoto
 from streamd.enrolment.photo import PhotoVerdict, judge
 from streamd.errors import BrokerError, CameraError, StreamdError
 from streamd.events.mqtt import probe
@@ -108,15 +109,16 @@ def _gallery(config: Config, embedder: Embedder, analyser: FaceAnalyser) -> Iter
         vector = embedder.embed([image])[0]
         return Template(vector, embedder.model) if np.isfinite(vector).all() else None
 
-    def verdict(data: bytes) -> PhotoVerdict:
-        return judge(data, analyser, embed)
+    def verdict(photo: OpenedPhoto) -> PhotoVerdict:
+        return judge(decoder.decode(photo), analyser, embed)
 
     # The running daemon's cache is read but not written: it may be writing it now.
     key = cache_key(embedder.model, assembly.quality_rules(config))
     cache = VerdictCache(config.state / "templates.npz", key, embedder.dimension, keep=False)
     try:
-        folder = EnrolmentFolder(config.gallery_folder, cache, verdict, embedder.model, embedder.dimension)
-        enrolment, _, _ = folder.refresh(2**62)
+        with Decoder() as decoder:
+            folder = EnrolmentFolder(config.gallery_folder, cache, verdict, embedder.model, embedder.dimension)
+            enrolment, _, _ = folder.refresh(2**62)
     except StreamdError as error:
         yield Finding("gallery", State.FAILED, *_parts(str(error)))
         return

@@ -31,6 +31,7 @@ from streamd import assembly, debug
 from streamd.clock import Clock, SystemClock, clock_synchronised
 from streamd.config import Config
 from streamd.enrolment.folder import Enrolment, EnrolmentFolder, PhotoEvent, VerdictCache, cache_key
+from streamd.enrolment.images import Decoder, OpenedPhoto
 from streamd.enrolment.photo import PhotoVerdict, judge
 from streamd.errors import StreamdError
 from streamd.events.contract import (
@@ -413,10 +414,12 @@ class Daemon:
         embedder, state = self._embedder, self._config.state
         analysers: list[FaceAnalyser] = []
 
-        def verdict(data: bytes) -> PhotoVerdict:
+        decoder = Decoder()
+
+        def verdict(photo: OpenedPhoto) -> PhotoVerdict:
             if not analysers:
                 analysers.append(FaceAnalyser(quality=assembly.quality_rules(self._config)))
-            return judge(data, analysers[0], self._embed_photo)
+            return judge(decoder.decode(photo), analysers[0], self._embed_photo)
 
         key = cache_key(embedder.model, assembly.quality_rules(self._config))
         cache = VerdictCache(state / "templates.npz", key, embedder.dimension)
@@ -425,7 +428,8 @@ class Daemon:
             while not self._stopping.is_set():
                 self._rescan.clear()
                 pending = self._look_at_gallery(folder)
-                # The networks are only needed while photos are judged.
+                # The networks and the decoder are only needed while photos are judged.
+                decoder.close()
                 while analysers:
                     analysers.pop().close()
                 self._gallery_ready.set()
@@ -433,6 +437,7 @@ class Daemon:
         except _StoppedError:
             log.info("stopped while photos were judged; the rest is judged at the next start")
         finally:
+            decoder.close()
             while analysers:
                 analysers.pop().close()
 

@@ -21,7 +21,7 @@ from typing import Final
 
 import numpy as np
 
-from streamd.enrolment.images import SUFFIXES, PhotoReason, read
+from streamd.enrolment.images import PASSING, SUFFIXES, OpenedPhoto, PhotoReason, open_photo
 from streamd.enrolment.photo import PhotoVerdict
 from streamd.errors import GalleryError
 from streamd.recognition.gallery import Enrolled, build
@@ -195,10 +195,10 @@ class VerdictCache:
 
 
 class EnrolmentFolder:
-    """Turns the folder into galleries; one owner thread. `judge` gives the verdict on a photo's bytes."""
+    """Turns the folder into galleries; one owner thread. `judge` gives the verdict on an opened photo."""
 
     def __init__(
-        self, folder: Path, cache: VerdictCache, judge: Callable[[bytes], PhotoVerdict], model: str, dimension: int
+        self, folder: Path, cache: VerdictCache, judge: Callable[[OpenedPhoto], PhotoVerdict], model: str, dimension: int
     ) -> None:
         self._folder = folder
         self._cache = cache
@@ -265,15 +265,22 @@ class EnrolmentFolder:
         return self._enrolment, tuple(news), pending
 
     def _verdict(self, photo: PhotoFile, *, taken: bool) -> PhotoVerdict:
-        data = read(photo.path)
-        if isinstance(data, PhotoReason):
-            digest, verdict = f"unread:{photo.photo}", PhotoVerdict((data,), None)
+        relative = photo.path.relative_to(self._folder)
+        # In place of its photos stands a person's folder that cannot be read.
+        opened = open_photo(self._folder, relative) if len(relative.parts) > 1 else PhotoReason.UNREADABLE
+        if isinstance(opened, PhotoReason):
+            digest, verdict = f"unread:{photo.photo}", PhotoVerdict((opened,), None)
         elif taken:
+            opened.close()
             digest, verdict = f"taken:{photo.photo}", PhotoVerdict((PhotoReason.NAME_TAKEN,), None)
         else:
-            digest = hashlib.sha256(data).hexdigest()
-            verdict = self._cache.get(digest) or self._judge(data)
-            if PhotoReason.NO_TEMPLATE in verdict.reasons:
+            with opened:
+                try:
+                    digest = opened.digest
+                    verdict = self._cache.get(digest) or self._judge(opened)
+                except OSError:
+                    digest, verdict = "", PhotoVerdict((PhotoReason.UNREADABLE,), None)
+            if PASSING.intersection(verdict.reasons):
                 digest = f"untold:{photo.photo}"  # perhaps because the program ends: judged again at the next start
         self._cache.put(digest, verdict)
         self._digests[photo] = digest

@@ -9,7 +9,7 @@ from typing import Final
 import cv2
 import numpy as np
 
-from streamd.enrolment.images import PhotoReason, decode
+from streamd.enrolment.images import PhotoReason
 from streamd.values import Float32, QualityReason, Template, UInt8
 from streamd.vision.analysis import AnalysedFace, FaceAnalyser
 
@@ -17,9 +17,28 @@ _RIVAL: Final = 0.5  # a second face of at least this share of the first one's w
 _PADDING: Final = 0.35  # of the long side, around photos that are cut too tight for the detector
 
 ADVICE: Final[dict[str, str]] = {
-    PhotoReason.NOT_A_PICTURE: "this is no JPEG, PNG, WebP or BMP picture; convert it (HEIC photos too) and drop it again",
-    PhotoReason.TOO_LARGE: "the file is too large; save it with fewer pixels",
+    PhotoReason.OUTSIDE: "its name leads out of the enrolment folder; give it a plain name",
+    PhotoReason.LINK: "this is a link to another place; copy the photo itself here",
+    PhotoReason.NOT_A_FILE: "this is no ordinary file; copy a photo here",
     PhotoReason.UNREADABLE: "the file cannot be read; check its permissions",
+    PhotoReason.EMPTY: "the file is empty; copy the photo again",
+    PhotoReason.TOO_MANY_BYTES: "the file has more than 40 MB; save it as a JPEG",
+    PhotoReason.CHANGED: "the file changed while it was read; it is looked at again when it rests",
+    PhotoReason.NOT_A_PICTURE: "this is no JPEG, PNG, WebP, HEIC or BMP picture, whatever its name says; use one that is",
+    PhotoReason.GIF: "this is a GIF, whatever its name says; use the original photo",
+    PhotoReason.AVIF: "this is an AVIF picture, whatever its name says; save it as a JPEG",
+    PhotoReason.OTHER_PICTURE: "this is a TIFF, a camera's raw file or another rare kind of picture; save it as a JPEG",
+    PhotoReason.DRAWING: "this is an SVG drawing; use a photo",
+    PhotoReason.VIDEO: "this is a video; use a photo, or a picture taken from it",
+    PhotoReason.DOCUMENT: "this is a document; take the photo out of it and drop that",
+    PhotoReason.ARCHIVE: "this is an archive; unpack it and drop the photos",
+    PhotoReason.TEXT: "this is text, perhaps a web page instead of its picture; download the photo itself",
+    PhotoReason.TOO_LARGE: "the picture has more than 24 megapixels or needs too much memory; save it with fewer pixels",
+    PhotoReason.TRUNCATED: "the end of the file is missing; copy the photo again",
+    PhotoReason.DAMAGED: "the file is damaged; use the original, or open it in a picture program and save it anew",
+    PhotoReason.DECODER_CRASHED: "the file broke the picture decoder; open it in a picture program and save it anew",
+    PhotoReason.DECODER_TIMED_OUT: "the picture takes too long to decode; save it anew, with fewer pixels",
+    PhotoReason.DECODER_UNAVAILABLE: "the picture decoder does not start; see the log, the photo is judged at the next start",
     PhotoReason.NO_FACE: "no face was found; use a photo in which the face fills at least a tenth of the width",
     PhotoReason.SEVERAL_FACES: "several faces are in it; cut the photo so that only the person's own face is left",
     PhotoReason.NO_TEMPLATE: "the model gave no template for it; use another photo",
@@ -50,9 +69,11 @@ class PhotoVerdict:
         return "; ".join(ADVICE[reason] for reason in self.reasons)
 
 
-def judge(data: bytes, analyser: FaceAnalyser, embed: Callable[[UInt8], Template | None]) -> PhotoVerdict:
-    """The verdict on a photo's bytes; `embed` turns one aligned crop (uint8 (150, 150, 3)) into a template."""
-    image = decode(data)
+def judge(image: UInt8 | PhotoReason, analyser: FaceAnalyser, embed: Callable[[UInt8], Template | None]) -> PhotoVerdict:
+    """The verdict on a decoded photo, uint8 (H, W, 3) RGB, or on why there is none.
+
+    `embed` turns one aligned crop (uint8 (150, 150, 3)) into a template.
+    """
     if isinstance(image, PhotoReason):
         return PhotoVerdict((image,), None)
     faces = _faces(image, analyser)

@@ -19,7 +19,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from streamd.enrolment.folder import Enrolment, EnrolmentFolder, PhotoEvent, VerdictCache, cache_key, slug, subject_id
-from streamd.enrolment.images import PhotoReason
+from streamd.enrolment.images import OpenedPhoto, PhotoReason
 from streamd.enrolment.photo import ADVICE, PhotoVerdict
 from streamd.errors import GalleryError
 from streamd.values import QualityReason
@@ -38,7 +38,8 @@ class Judge:
         self.judged: list[bytes] = []
         self.out_of_order = False
 
-    def __call__(self, data: bytes) -> PhotoVerdict:
+    def __call__(self, photo: OpenedPhoto) -> PhotoVerdict:
+        data = os.pread(photo.descriptor, 100, 0)
         self.judged.append(data)
         if self.out_of_order:
             return PhotoVerdict((PhotoReason.NO_TEMPLATE,), None)
@@ -269,7 +270,7 @@ def test_a_photo_that_cannot_be_read_is_refused_and_read_as_soon_as_it_can_be(ho
     large = home.drop("anna/large.jpg", "")
     os.truncate(large, 50_000_000)
 
-    assert [event.reasons for event in home.events()] == [(PhotoReason.TOO_LARGE,)]
+    assert [event.reasons for event in home.events()] == [(PhotoReason.TOO_MANY_BYTES,)]
     home.drop("anna/large.jpg", "is 2")
     assert directions(home.look()) == {"anna/large.jpg": 2}
 
