@@ -28,13 +28,17 @@ def parser() -> argparse.ArgumentParser:
     measure.set_defaults(run=_evaluate)
     fit = commands.add_parser("calibrate", help="measure what a score is worth as evidence")
     fit.set_defaults(run=_calibrate)
-    for one in (measure, fit):
+    rules = commands.add_parser("attributes", help="fit and measure the rules for glasses and covered faces")
+    rules.set_defaults(run=_attributes)
+    for one in (measure, fit, rules):
         one.add_argument(
             "--card", type=Path, default=SHIPPED / "sface.json", help="the model's card (default: the shipped one)"
         )
         one.add_argument("--json", action="store_true", help="print JSON")
-    for one in (ship, measure, fit):
-        one.add_argument("--data", type=Path, required=True, help="folder with lfw-rest.tar, lfw-view2.tar and clips/")
+    for one in (ship, measure, fit, rules):
+        one.add_argument(
+            "--data", type=Path, required=True, help="folder with lfw-rest.tar, lfw-view2.tar, fairface-10k.tar and clips/"
+        )
         one.add_argument("--cache", type=Path, help="folder where crops and templates are kept for the next run")
     return top
 
@@ -82,6 +86,12 @@ def _calibrate(given: argparse.Namespace) -> dict[str, Any]:
     correlations = calibrate.correlations(given.data, *model, given.cache)
     measured = {one.name: one.value for one in calibrate.figures(trials, correlations, "")}
     return {**measured, **calibrate.calibration(trials, correlations.largest).model_dump()}
+
+
+def _attributes(given: argparse.Namespace) -> dict[str, Any]:
+    from training import attributes
+
+    return attributes.summary(*attributes.ship(given.data, given.card, given.cache))
 
 
 if __name__ == "__main__":

@@ -1,8 +1,8 @@
 """Attributes of an aligned face: does it wear glasses, is part of it covered; and what the coach must know of a model's scores.
 
 Two linear rules on the template (what the embedding network made of the face) beside a coarse drawing of the crop: gradient
-directions in 8x8 cells (Dalal and Triggs 2005) and the cells' colours against the face's mean. Neither alone does (`streamd-train
-attributes` measures both). The numbers lie in `<model>.attributes.json` beside the model whose templates they were fitted on.
+directions in 8x8 cells (Dalal and Triggs 2005) and the cells' colours against the face's mean. Neither alone does. The numbers
+lie in `<model>.attributes.json` beside the model whose templates they were fitted on.
 """
 
 from __future__ import annotations

@@ -100,13 +100,16 @@ class CoachRules:
 class Likeness:
     """To whom a quarantined photo is more like: the other subject and its photo, and the evidence for it in nats.
 
-    own: the evidence for its own subject's photos, of which half are at least as like; None when it has none in use.
+    own: the evidence for its own subject's photos; None when it has none in use. misplaced: whether it lies in the wrong
+    folder (then half of its own subject's photos are at least as like as `own`), rather than waits as a newcomer (then the
+    most alike is).
     """
 
     subject: str
     photo: str
     evidence: float
     own: float | None
+    misplaced: bool
 
 
 @dataclass(frozen=True, slots=True)
@@ -439,8 +442,8 @@ class Coach:
         candidates = {row: self._candidate(row, bound) for row in rows if self._tie_evidence(row)[0] >= bound}
         found = quarantine(candidates, self._rules.decision.margin)
         out = {
-            row: Likeness(self._of[tie.row].subject, self._of[tie.row].photo, tie.evidence, own)
-            for row, (tie, own) in found.items()
+            row: Likeness(self._of[tie.row].subject, self._of[tie.row].photo, tie.evidence, own, misplaced)
+            for row, (tie, own, misplaced) in found.items()
         }
         differing = (row for row in {*out, *self._quarantine} if out.get(row) != self._quarantine.get(row))
         changed = {self._of[row].subject for row in differing}
@@ -553,8 +556,9 @@ class Candidate:
     own: Mapping[int, float]
 
 
-Quarantine = dict[int, tuple[Tie, float | None]]
-"""Who is quarantined, by row: because of which tie, and against which evidence of its own subject."""
+_Case = tuple[Tie, float | None, bool]
+Quarantine = dict[int, _Case]
+"""Who is quarantined, by row: for which tie, against which evidence of its own subject, and whether it is misplaced."""
 
 
 def quarantine(candidates: Mapping[int, Candidate], margin: float) -> Quarantine:
@@ -582,21 +586,21 @@ def quarantine(candidates: Mapping[int, Candidate], margin: float) -> Quarantine
     return out
 
 
-def _stray(one: Candidate, out: Quarantine, margin: float) -> tuple[Tie, float] | None:
+def _stray(one: Candidate, out: Quarantine, margin: float) -> _Case | None:
     """The tie for which a photo lies in the wrong folder, with the evidence that half of its own subject's photos reach."""
     tie = next((tie for tie in one.ties if tie.row not in out), None)
     own = sorted(evidence for row, evidence in one.own.items() if row not in out)
     if tie is None or not own:
         return None
     middle = own[(len(own) - 1) // 2]
-    return (tie, middle) if middle + margin <= tie.evidence else None
+    return (tie, middle, True) if middle + margin <= tie.evidence else None
 
 
-def _newcomer(one: Candidate, out: Quarantine) -> tuple[Tie, float | None] | None:
+def _newcomer(one: Candidate, out: Quarantine) -> _Case | None:
     """The tie to a senior subject that is as strong as all that the photo's own subject has."""
     tie = next((tie for tie in one.ties if tie.row not in out and tie.seniority < one.seniority), None)
     own = max((evidence for row, evidence in one.own.items() if row not in out), default=None)
-    return (tie, own) if tie is not None and (own is None or own <= tie.evidence) else None
+    return (tie, own, False) if tie is not None and (own is None or own <= tie.evidence) else None
 
 
 def _effective(count: int, correlation: float) -> float:
