@@ -5,8 +5,9 @@ nothing but the set of photos and their sequence numbers (seniority), never on t
 
 1. Duplicates. Within a subject, in order of seniority: the very same file as a senior photo, or one so near to a senior photo
    in use that it adds nothing.
-2. Strays. A photo whose likeness to another subject's photo passes a bound, while half of its own subject's photos are less
-   like it by the margin, lies in the wrong folder, whichever subject is new. Where several contradict each other the most
+2. Strays. A photo whose likeness to another subject's photo passes a bound, while most of its own subject's photos speak
+   against it, lies in the wrong folder, whichever subject is new. So does one that most of its own are less like by the margin,
+   where the other photo's own folder vouches for that one. Where several contradict each other the most
    junior goes first, and the rest is looked at again: once a wrong photo of Anna is out of Bob's folder, nothing of Bob's is
    like Anna any more, and Anna's own photos stay.
 3. Newcomers. What is then still as like a more senior subject's photo as its own (or has nothing of its own yet) waits: two
@@ -49,6 +50,7 @@ _SCREEN: Final = 1e-4  # what a cosine in single precision may be wrong by (1e-6
 _COLUMNS: Final = 4096  # of one product: bounds the memory of a bulk
 _FEWEST_SUBJECTS: Final = 2  # below two nobody can be confused
 _GALLERY_BLOCK: Final = 512
+_OUTVOTED: Final = 2  # others that vouch for the photo to which a lone one gives way
 
 
 class CoachReason(StrEnum):
@@ -101,7 +103,7 @@ class Likeness:
     """To whom a quarantined photo is more like: the other subject and its photo, and the evidence for it in nats.
 
     own: the evidence for its own subject's photos; None when it has none in use. misplaced: whether it lies in the wrong
-    folder (then half of its own subject's photos are at least as like as `own`), rather than waits as a newcomer (then the
+    folder (then half of its own subject's photos are no more like it than `own`), rather than waits as a newcomer (then the
     most alike is).
     """
 
@@ -207,7 +209,7 @@ class Coach:
         """Take photos out, by name, and add others; the names of those whose verdict is another than before.
 
         Names that are not there are passed over. Raises ValueError for a photo that is there already, for a sequence number
-        that is not above all others, and for a template that is no unit vector of the dimension.
+        that is not above all others, and for numbers that are no template or no eye distance.
         """
         leaving = sorted({self._photos[name] for name in gone if name in self._photos})
         for photo in new:
@@ -262,6 +264,8 @@ class Coach:
         length = float(np.linalg.norm(photo.vector)) if photo.vector.shape == (self._dimension,) else math.nan
         if not abs(length - 1) < 1e-3:
             raise ValueError(f"{photo.photo}: expected a unit vector of {self._dimension} numbers")
+        if not math.isfinite(photo.quality.eye_distance):
+            raise ValueError(f"{photo.photo}: expected a finite distance between the eyes")
 
     # Storage: a row for each photo, zeros where it is no reference.
 
@@ -571,7 +575,7 @@ def quarantine(candidates: Mapping[int, Candidate], margin: float) -> Quarantine
     heapq.heapify(waiting)
     while waiting:
         _, row = heapq.heappop(waiting)
-        found = None if row in out else _stray(candidates[row], out, margin)
+        found = None if row in out else _stray(row, candidates, out, margin)
         if found is not None:
             out[row] = found
             # Its subject's other photos have lost one of their own: they are looked at again.
@@ -586,20 +590,27 @@ def quarantine(candidates: Mapping[int, Candidate], margin: float) -> Quarantine
     return out
 
 
-def _stray(one: Candidate, out: Quarantine, margin: float) -> _Case | None:
-    """The tie for which a photo lies in the wrong folder, with the evidence that half of its own subject's photos reach."""
+def _stray(row: int, candidates: Mapping[int, Candidate], out: Quarantine, margin: float) -> _Case | None:
+    """The tie for which a photo lies in the wrong folder, with the evidence that most of its own do not pass."""
+    one = candidates[row]
     tie = next((tie for tie in one.ties if tie.row not in out), None)
-    own = sorted(evidence for row, evidence in one.own.items() if row not in out)
-    if tie is None or not own:
+    if tie is None:
         return None
-    middle = own[(len(own) - 1) // 2]
-    return (tie, middle, True) if middle + margin <= tie.evidence else None
+    own = sorted(one.own[mate] for mate in one.own if mate not in out)
+    other = candidates.get(tie.row)
+    vouching = [other.own[mate] for mate in other.own if mate not in out] if other is not None else []
+    if not own:
+        return (tie, None, False) if sum(value >= tie.evidence for value in vouching) >= _OUTVOTED else None
+    middle = own[len(own) // 2]
+    # A photo that nobody vouches for takes away none that its own folder speaks for, however little.
+    against = middle < 0 or (middle + margin <= tie.evidence and max(vouching, default=-math.inf) >= middle + margin)
+    return (tie, middle, True) if against else None
 
 
 def _newcomer(one: Candidate, out: Quarantine) -> _Case | None:
     """The tie to a senior subject that is as strong as all that the photo's own subject has."""
     tie = next((tie for tie in one.ties if tie.row not in out and tie.seniority < one.seniority), None)
-    own = max((evidence for row, evidence in one.own.items() if row not in out), default=None)
+    own = max((one.own[mate] for mate in one.own if mate not in out), default=None)
     return (tie, own, False) if tie is not None and (own is None or own <= tie.evidence) else None
 
 

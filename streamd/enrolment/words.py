@@ -19,15 +19,19 @@ SIDECAR_SUFFIX: Final = ".verdict.json"
 Name = Callable[[str], str]
 """A subject's display name."""
 
-COVERED: Final = "part of the face is covered; use a photo without mask, scarf, dark glasses, or a hand before it"
+COVERED: Final = "covered"
+"""The code of a photo that `attributes.judge` calls covered."""
 
-_ADVICE: Final = {
+ADVICE: Final[dict[str, str]] = {
+    COVERED: "part of the face is covered; use a photo without mask, scarf, dark glasses, or a hand before it",
     CoachReason.DUPLICATE: "this repeats {repeated} and adds nothing; delete it, or use a photo of another day",
     CoachReason.LOOKS_LIKE: "this looks more like {other} than like {own} (evidence {evidence:.1f} against {against:.1f}); "
     "move it to {other}'s folder or delete it",
     CoachWarning.ODD_ONE: "this is unlike the other photos of {own} and like nobody else's (evidence {best:.1f}); "
     "see that it shows {own}, and add another photo like it if it does",
 }
+"""One sentence for each code of the coach; `advice` fills in what was seen."""
+
 _SAME_PERSON: Final = (
     "this looks like {other} (evidence {evidence:.1f}), and {own} has no other photo in use to tell them apart; if both are "
     "one person, put the photos into one folder; if they are relatives, add photos of {own} in which they are not alike"
@@ -46,12 +50,12 @@ def advice(verdict: RelationalVerdict, name: Name) -> str:
         other = name(like.subject)
         if like.own is None:
             return _SAME_PERSON.format(other=other, own=own, evidence=like.evidence)
-        text = _ADVICE[CoachReason.LOOKS_LIKE] if like.misplaced else _AS_LIKE
+        text = ADVICE[CoachReason.LOOKS_LIKE] if like.misplaced else _AS_LIKE
         return text.format(other=other, own=own, evidence=like.evidence, against=like.own)
     if verdict.duplicate_of is not None:
-        return _ADVICE[CoachReason.DUPLICATE].format(repeated=verdict.duplicate_of)
+        return ADVICE[CoachReason.DUPLICATE].format(repeated=verdict.duplicate_of)
     if CoachWarning.ODD_ONE in verdict.warnings:
-        return _ADVICE[CoachWarning.ODD_ONE].format(own=own, best=verdict.leave_one_out)
+        return ADVICE[CoachWarning.ODD_ONE].format(own=own, best=verdict.leave_one_out)
     return ""
 
 

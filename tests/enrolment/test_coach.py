@@ -141,6 +141,20 @@ def test_annas_own_photos_stay_in_use_whichever_of_the_two_is_new(album: Album) 
         assert {name for name, said in reasons(made).items() if said} == {"ben/wrong"}
 
 
+def test_three_photos_of_anna_outweigh_one_of_her_that_is_alone_in_bens_folder(album: Album) -> None:
+    """Nothing else tells which folder is wrong: with one or two of hers the senior one stays, and says so."""
+    made = coach(album("ben/wrong", anna=0.9), album("anna/1", anna=0.9), album("anna/2", anna=0.9))
+    assert {name for name, said in reasons(made).items() if said} == {"anna/1", "anna/2"}
+
+    made.change(new=[album("anna/3", anna=0.9)])
+    assert {name for name, said in reasons(made).items() if said} == {"ben/wrong"}
+
+    made.change(new=[album("ben/1", ben=0.9)])
+    like = made.verdicts["ben/wrong"].looks_like
+    assert like is not None
+    assert like.misplaced
+
+
 def test_several_wrong_photos_do_not_vouch_for_each_other_against_the_rest_of_the_folder(album: Album) -> None:
     made = coach(
         *(album(f"ben/wrong{number}", anna=0.9) for number in range(2)),
@@ -149,6 +163,34 @@ def test_several_wrong_photos_do_not_vouch_for_each_other_against_the_rest_of_th
     )
 
     assert {name for name, said in reasons(made).items() if said} == {"ben/wrong0", "ben/wrong1"}
+
+
+def test_most_of_a_folder_is_whom_it_stands_for(album: Album) -> None:
+    """Two photos of Anna and one of Ben: it is the folder of somebody who looks like Anna, and she waits."""
+    made = coach(album("ben/1", ben=0.9), album("ben/w1", anna=0.9), album("ben/w2", anna=0.9), album("anna/1", anna=0.9))
+
+    assert {name for name, said in reasons(made).items() if said} == {"anna/1"}
+
+
+def test_a_relatives_photo_in_the_wrong_folder_is_told_though_the_family_is_alike(album: Album) -> None:
+    """To Ben's photos 0.9 x 0.56 = 0.504, 3.1 nats; to Anna's 0.81, 12 nats."""
+    made = coach(
+        *(album(f"ben/{number}", anna=0.56, ben=0.7) for number in range(2)),
+        album("ben/wrong", anna=0.9),
+        *(album(f"anna/{number}", anna=0.9) for number in range(2)),
+    )
+    like = made.verdicts["ben/wrong"].looks_like
+
+    assert {name for name, said in reasons(made).items() if said} == {"ben/wrong"}
+    assert like is not None
+    assert (like.subject, like.own) == ("anna", pytest.approx(3.1, abs=0.05))
+
+
+def test_a_lone_newcomer_takes_no_photo_away_that_its_own_folder_speaks_for(album: Album) -> None:
+    """Anna's two photos are 0.55 alike, 4.5 nats; the new folder's one is 0.8 like the second: it is she on another day."""
+    made = coach(album("anna/1", anna=0.6, carl=0.6), album("anna/2", anna=0.92), album("anja/1", anna=0.92))
+
+    assert {name for name, said in reasons(made).items() if said} == {"anja/1"}
 
 
 def test_two_photos_that_were_swapped_are_the_junior_ones(album: Album) -> None:
@@ -258,7 +300,7 @@ def gallery(draw: st.DrawFn) -> list[UsablePhoto]:
     return photos
 
 
-@settings(deadline=None, max_examples=150)
+@settings(deadline=None, max_examples=80)
 @given(st.data())
 def test_all_at_once_is_one_by_one_is_any_batches(data: st.DataObject) -> None:
     photos = gallery(data.draw)
@@ -274,7 +316,7 @@ def test_all_at_once_is_one_by_one_is_any_batches(data: st.DataObject) -> None:
     assert in_batches.confusable() == at_once.confusable()
 
 
-@settings(deadline=None, max_examples=150)
+@settings(deadline=None, max_examples=80)
 @given(st.data())
 def test_a_photo_that_was_there_and_went_leaves_no_trace(data: st.DataObject) -> None:
     photos = gallery(data.draw)
@@ -291,7 +333,7 @@ def test_a_photo_that_was_there_and_went_leaves_no_trace(data: st.DataObject) ->
     assert changed == {name for name in names if before.get(name) != made.verdicts.get(name)}
 
 
-@settings(deadline=None, max_examples=150)
+@settings(deadline=None, max_examples=80)
 @given(st.data())
 def test_whoever_is_quarantined_is_like_a_photo_and_no_copy_is_used(data: st.DataObject) -> None:
     made = coach(*gallery(data.draw))

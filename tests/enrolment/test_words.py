@@ -9,7 +9,7 @@ import pytest
 from streamd.enrolment.coach import CoachReason, CoachWarning, Confusable, Likeness, RelationalVerdict
 from streamd.enrolment.coverage import coverage
 from streamd.enrolment.folder import SUFFIXES
-from streamd.enrolment.words import advice, confusable_sentence, sidecar, sidecar_name, subject_lines, worth
+from streamd.enrolment.words import ADVICE, COVERED, advice, confusable_sentence, sidecar, sidecar_name, subject_lines, worth
 
 
 def name(subject: str) -> str:
@@ -54,6 +54,11 @@ def test_every_verdict_that_is_no_plain_yes_says_what_to_do(given: RelationalVer
 
     assert words in said
     assert "; " in said
+
+
+def test_every_code_has_a_sentence_that_says_what_was_seen_and_what_to_do() -> None:
+    assert set(ADVICE) == {COVERED, *CoachReason, *CoachWarning}
+    assert all("; " in sentence for sentence in ADVICE.values())
 
 
 def test_a_plain_yes_needs_no_advice() -> None:
