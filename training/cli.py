@@ -30,12 +30,14 @@ def parser() -> argparse.ArgumentParser:
     fit.set_defaults(run=_calibrate)
     rules = commands.add_parser("attributes", help="fit and measure the rules for glasses and covered faces")
     rules.set_defaults(run=_attributes)
-    for one in (measure, fit, rules):
+    verdicts = commands.add_parser("coach", help="measure how true the verdicts on enrolled photos are")
+    verdicts.set_defaults(run=_coach)
+    for one in (measure, fit, rules, verdicts):
         one.add_argument(
             "--card", type=Path, default=SHIPPED / "sface.json", help="the model's card (default: the shipped one)"
         )
         one.add_argument("--json", action="store_true", help="print JSON")
-    for one in (ship, measure, fit, rules):
+    for one in (ship, measure, fit, rules, verdicts):
         one.add_argument(
             "--data", type=Path, required=True, help="folder with lfw-rest.tar, lfw-view2.tar, fairface-10k.tar and clips/"
         )
@@ -92,6 +94,12 @@ def _attributes(given: argparse.Namespace) -> dict[str, Any]:
     from training import attributes
 
     return attributes.summary(*attributes.ship(given.data, given.card, given.cache))
+
+
+def _coach(given: argparse.Namespace) -> dict[str, Any]:
+    from training import coach
+
+    return coach.measure(given.data, given.card, given.cache)
 
 
 if __name__ == "__main__":

@@ -1,4 +1,4 @@
-"""Coverings: masks, scarves, hands, caps, dark glasses and spectacle frames painted over aligned crops, of random make.
+"""Coverings: masks, scarves, dark glasses, hats and spectacle frames painted over aligned crops, of random make.
 
 Photographs of covered faces with a free licence are rare; the five points at which every crop is aligned say where a mask
 would sit. Painted coverings only train; what is reached is measured on photographs that people looked at.
@@ -87,54 +87,6 @@ def scarf(crop: UInt8, random: np.random.Generator) -> UInt8:
     return _cover(crop, shape, _weave(_pick(_CLOTH, random), random), 1.0, random)
 
 
-def hand(crop: UInt8, random: np.random.Generator) -> UInt8:
-    """Two to four fingers and perhaps the palm over the mouth, the nose or an eye, in about the face's own colour."""
-    where = [_MOUTH, _NOSE, _EYES[0], _EYES[1], (_MOUTH + _NOSE) / 2][random.integers(5)] + random.normal(0, 6, 2)
-    skin = np.median(crop[85:105, 40:110].reshape(-1, 3), axis=0).astype(np.float32) * random.uniform(0.7, 1.25)
-    angle = random.uniform(0, 2 * np.pi)
-    along, across = np.array([np.cos(angle), np.sin(angle)]), np.array([-np.sin(angle), np.cos(angle)])
-    width, length, count = random.uniform(11, 17), random.uniform(30, 60), int(random.integers(2, 5))
-    shade = np.ones((SIDE, SIDE, 1), np.float32)
-    shape = _blank()
-    for finger in range(count):
-        middle = where + across * (finger - (count - 1) / 2) * width * 1.02
-        tip, root = middle - along * length * random.uniform(0.35, 0.6), middle + along * length * 1.6
-        ends = [tuple(one) for one in _points(np.array([tip, root], np.float32)).tolist()]
-        cv2.line(shape, *ends, 255, int(width * _FINE))
-        edge = np.zeros((SIDE, SIDE), np.float32)
-        rim = np.rint(np.array([tip, root]) + across * width / 2).astype(int).tolist()
-        cv2.line(edge, tuple(rim[0]), tuple(rim[1]), 1.0, 2)
-        shade -= 0.45 * cv2.GaussianBlur(edge, (0, 0), 1.2)[..., None]
-    if random.random() < 0.5:
-        palm = tuple(_points(np.array([where + along * length * 1.1], np.float32))[0].tolist())
-        cv2.circle(shape, palm, int(width * 2.3 * _FINE), 255, -1)
-    return _cover(crop, shape, skin * np.clip(shade, 0.4, 1), 1.0, random)
-
-
-def cap(crop: UInt8, random: np.random.Generator) -> UInt8:
-    """A cap or hood drawn down over the eyes."""
-    bottom = _EYES[0, 1] + random.uniform(0, 16)
-    x = np.linspace(-5, SIDE + 5, 9)
-    y = bottom + random.uniform(-14, 8) * ((x - 75) / 75) ** 2 + random.normal(0, 1, 9)
-    shape = _blank()
-    cv2.fillPoly(shape, [_points(np.concatenate([np.stack([x, y], 1), [[SIDE + 5, -5], [-5, -5]]]))], 255)
-    return _cover(crop, shape, _weave(_pick(_CLOTH + _DARK, random), random), 1.0, random)
-
-
-def thing(crop: UInt8, random: np.random.Generator) -> UInt8:
-    """A telephone, cup, microphone or ball before the mouth, the nose or an eye."""
-    where = [_MOUTH, _NOSE, _EYES[random.integers(2)]][random.integers(3)] + random.normal(0, 8, 2)
-    shape = _blank()
-    middle = tuple(_points(where[None].astype(np.float32))[0].tolist())
-    size = random.uniform(18, 34, 2) * _FINE
-    if random.random() < 0.5:
-        cv2.ellipse(shape, middle, tuple(int(one) for one in size), random.uniform(0, 180), 0, 360, 255, -1)
-    else:
-        box = cv2.boxPoints((middle, tuple(2 * size), random.uniform(0, 90)))
-        cv2.fillPoly(shape, [box.astype(np.int32)], 255)
-    return _cover(crop, shape, _weave(_pick(_CLOTH + _DARK, random), random), 1.0, random)
-
-
 def _lenses(random: np.random.Generator, least: float, most: float) -> tuple[list[NDArray[np.int32]], float]:
     """The outlines of two lenses (fine pixels) around the eyes, and their half width."""
     half = random.uniform(least, most)
@@ -199,7 +151,3 @@ def hat(crop: UInt8, random: np.random.Generator) -> UInt8:
     shape = _blank()
     cv2.fillPoly(shape, [_points(np.concatenate([np.stack([x, y], 1), [[SIDE + 5, -5], [-5, -5]]]))], 255)
     return _cover(crop, shape, _weave(_pick(_CLOTH + _DARK, random), random), 1.0, random)
-
-
-COVERINGS: Final[tuple[Paint, ...]] = (mask, scarf, hand, cap, thing, sunglasses)
-"""What hides a part of a face that recognition needs."""

@@ -1,6 +1,6 @@
 """Attributes of an aligned face: does it wear glasses, is part of it covered; and what the coach must know of a model's scores.
 
-Two linear rules on the template (what the embedding network made of the face) beside a coarse drawing of the crop: gradient
+Three linear rules on the template (what the embedding network made of the face) beside a coarse drawing of the crop: gradient
 directions in 8x8 cells (Dalal and Triggs 2005) and the cells' colours against the face's mean. Neither alone does. The numbers
 lie in `<model>.attributes.json` beside the model whose templates they were fitted on.
 """
@@ -52,7 +52,8 @@ class AttributeModel(_Part):
     dimension: int = Field(ge=1)
     alignment: str
     glasses: LinearRule
-    covered: LinearRule
+    dark_glasses: LinearRule
+    mask: LinearRule
     duplicate: float = Field(gt=0, le=1)
     genuine: tuple[_Finite, ...] = Field(min_length=2)
     command: str
@@ -62,7 +63,7 @@ class AttributeModel(_Part):
 
     @model_validator(mode="after")
     def _fits(self) -> AttributeModel:
-        for rule in (self.glasses, self.covered):
+        for rule in (self.glasses, self.dark_glasses, self.mask):
             if len(rule.weights) != self.dimension + DRAWING:
                 raise ValueError(f"a rule must have {self.dimension + DRAWING} weights, has {len(rule.weights)}")
         if any(a > b for a, b in zip(self.genuine, self.genuine[1:], strict=False)):
@@ -72,7 +73,10 @@ class AttributeModel(_Part):
 
 @dataclass(frozen=True, slots=True)
 class Attributes:
-    """What is on a face. covered: a mask, hand, scarf, dark glasses or a cap over the eyes, said only where it is sure."""
+    """What is on a face. covered: dark glasses, or a mask or scarf over nose and mouth, said only where it is sure.
+
+    A hand, a cap drawn over the eyes or a cup before the mouth are not told apart from a bare face (measured).
+    """
 
     glasses: bool
     covered: bool
@@ -110,7 +114,8 @@ def score(rule: LinearRule, seen: Float32) -> float:
 def judge(model: AttributeModel, vector: Float32, crop: UInt8) -> Attributes:
     """What is on the face with this template (float32 (D,)) and aligned crop (uint8 (150, 150, 3) RGB)."""
     seen = features(vector, crop)
-    return Attributes(*(score(rule, seen) > rule.threshold for rule in (model.glasses, model.covered)))
+    glasses, dark, mask = (score(rule, seen) > rule.threshold for rule in (model.glasses, model.dark_glasses, model.mask))
+    return Attributes(glasses or dark, dark or mask)
 
 
 def read_attributes(path: Path, model: str) -> AttributeModel:
