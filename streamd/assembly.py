@@ -3,17 +3,29 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Callable
+from datetime import datetime
 from pathlib import Path
 from typing import Final
 
 from streamd.config import Config
 from streamd.credentials import redact
+from streamd.enrolment.attributes import AttributeModel, read_attributes
+from streamd.enrolment.coach import Coach, CoachRules
+from streamd.enrolment.folder import EnrolmentFolder, FolderRules
+from streamd.enrolment.images import OpenedPhoto
+from streamd.enrolment.photo import PhotoVerdict
+from streamd.enrolment.seal import Seal, vault_key
+from streamd.enrolment.vault import Vault
 from streamd.events.broker import BrokerSettings
 from streamd.events.contract import Topics
+from streamd.people import PersonalStore, PhotoStore, PictureStore, TemplateStore
+from streamd.recognition.calibration import Calibration
 from streamd.recognition.card import ModelCard, read_card
 from streamd.recognition.decision import DecisionRules
 from streamd.recognition.embedding import Embedder, open_embedder
 from streamd.recognition.visit import VisitRules
+from streamd.vision.alignment import VERSION
 from streamd.vision.capture import Camera
 from streamd.vision.detection import DetectionRules
 from streamd.vision.motion import MotionRules
@@ -21,6 +33,10 @@ from streamd.vision.quality import QualityRules
 
 SHIPPED_CARD: Final = Path(__file__).resolve().parent / "models" / "sface.json"
 """The card of the model that comes with streamd."""
+
+# For a model whose scores nobody has measured for the coach: only all but equal photos are duplicates, and a photo's gain is
+# its distance.
+_UNMEASURED: Final = (0.98, (0.0, 1.0))
 
 
 def cameras(config: Config) -> dict[str, Camera]:
@@ -104,6 +120,61 @@ def broker_settings(config: Config) -> BrokerSettings:
 def topics(config: Config) -> Topics:
     """The addresses of this node."""
     return Topics(config.mqtt.base_topic)
+
+
+def attribute_rules(config: Config) -> AttributeModel | None:
+    """What tells glasses and coverings, from the file beside the model's card; None for a model without. Raises ModelError."""
+    card = config.model.card or SHIPPED_CARD
+    path = card.with_name(f"{card.stem}.attributes.json")
+    return read_attributes(path, read_card(card).sha256) if path.exists() else None
+
+
+def open_enrolment(
+    config: Config,
+    embedder: Embedder,
+    calibration: Calibration,
+    look: Callable[[OpenedPhoto], PhotoVerdict],
+    utc: Callable[[], datetime],
+    *,
+    read_only: bool = False,
+) -> EnrolmentFolder:
+    """The enrolment folder with its vault and coach. read_only: nothing of it is written. Raises GalleryError, ModelError."""
+    rules = attribute_rules(config)
+    decision = visit_rules(config).decision
+    duplicate, genuine = (rules.duplicate, rules.genuine) if rules is not None else _UNMEASURED
+    gallery = config.gallery
+    folder_rules = FolderRules(
+        sidecars=gallery.sidecars and not read_only,
+        keep_photos=gallery.keep_photos or read_only,
+        require_consent=config.privacy.require_consent,
+        cameras=tuple(config.cameras),
+        basis=f"{VERSION} {quality_rules(config)} {rules is not None}",
+        read_only=read_only,
+    )
+    return EnrolmentFolder(
+        config.gallery_folder,
+        Vault(config.state / "vault", seal(config)),
+        Coach(calibration, CoachRules(duplicate, genuine, decision=decision), embedder.dimension),
+        look,
+        folder_rules,
+        model=embedder.model,
+        dimension=embedder.dimension,
+        seen=config.state / "gallery.seen",
+        utc=utc,
+    )
+
+
+def personal_stores(config: Config, folder: EnrolmentFolder) -> list[PersonalStore]:
+    """Every place that keeps something of people, in the order in which it is deleted: templates after their photos."""
+    stores: list[PersonalStore] = [PhotoStore(config.gallery_folder), TemplateStore(folder)]
+    if config.debug.pictures is not None:
+        stores.append(PictureStore(config.debug.pictures))
+    return stores
+
+
+def seal(config: Config) -> Seal:
+    """What seals everything that is kept of people. Raises GalleryError."""
+    return Seal(vault_key(config.state, os.environ, config.gallery.key_file))
 
 
 def open_model(config: Config) -> tuple[Embedder, ModelCard]:

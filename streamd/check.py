@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import socket
+import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
@@ -14,11 +15,11 @@ import numpy as np
 from streamd import assembly
 from streamd.clock import Clock, SystemClock
 from streamd.config import Config
-from streamd.enrolment.folder import EnrolmentFolder, VerdictCache, cache_key
 from streamd.enrolment.images import Decoder, OpenedPhoto
 from streamd.enrolment.photo import PhotoVerdict, judge
 from streamd.errors import BrokerError, CameraError, StreamdError
 from streamd.events.mqtt import probe
+from streamd.recognition.calibration import Calibration
 from streamd.recognition.embedding import Embedder
 from streamd.values import Template, UInt8
 from streamd.vision.analysis import FaceAnalyser
@@ -99,26 +100,25 @@ def _model_and_gallery(config: Config) -> Iterator[Finding]:
             yield Finding(
                 "model", State.OK, f"{embedder.model}, {embedder.dimension} numbers, from {card.provenance.source.title}"
             )
-            yield from _gallery(config, embedder, analyser)
+            yield from _gallery(config, embedder, card.calibration, analyser)
     except StreamdError as error:
         yield Finding("model", State.FAILED, *_parts(str(error)))
 
 
-def _gallery(config: Config, embedder: Embedder, analyser: FaceAnalyser) -> Iterator[Finding]:
+def _gallery(config: Config, embedder: Embedder, calibration: Calibration, analyser: FaceAnalyser) -> Iterator[Finding]:
     def embed(image: UInt8) -> Template | None:
         vector = embedder.embed([image])[0]
         return Template(vector, embedder.model) if np.isfinite(vector).all() else None
 
-    def verdict(photo: OpenedPhoto) -> PhotoVerdict:
-        return judge(decoder.decode(photo), analyser, embed)
+    def look(photo: OpenedPhoto) -> PhotoVerdict:
+        return judge(decoder.decode(photo), analyser, embed, rules)
 
-    # The running daemon's cache is read but not written: it may be writing it now.
-    key = cache_key(embedder.model, assembly.quality_rules(config))
-    cache = VerdictCache(config.state / "templates.npz", key, embedder.dimension, keep=False)
     try:
+        rules = assembly.attribute_rules(config)
         with Decoder() as decoder:
-            folder = EnrolmentFolder(config.gallery_folder, cache, verdict, embedder.model, embedder.dimension)
-            enrolment, _, _ = folder.refresh(2**62)
+            # The running daemon may be writing now: nothing is written here.
+            folder = assembly.open_enrolment(config, embedder, calibration, look, SystemClock().utc, read_only=True)
+            enrolment = folder.refresh(time.time_ns(), 0, lambda: False).enrolment
     except StreamdError as error:
         yield Finding("gallery", State.FAILED, *_parts(str(error)))
         return

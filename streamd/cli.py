@@ -59,6 +59,25 @@ def _parser() -> argparse.ArgumentParser:
         "--output", type=Path, default=Path("demo-output"), help="where everything is left (default: demo-output)"
     )
     _json_option(demo)
+    gallery = add("gallery", _gallery, "Show who is enrolled, by which photos, what they lack, and whom the door may confuse.")
+    _config_option(gallery)
+    gallery.add_argument("who", nargs="?", metavar="WHO", help="one person, by name or id (default: everybody)")
+    _json_option(gallery)
+    enrol = add("enrol", _enrol, "Enrol a person by photos, and say what each is worth.")
+    _config_option(enrol)
+    enrol.add_argument("who", metavar="WHO", help="the person's name, which becomes a folder's")
+    enrol.add_argument("photos", nargs="+", type=Path, metavar="PHOTO", help="JPEG, PNG, WebP, HEIC or BMP files")
+    _json_option(enrol)
+    forget = add("forget", _forget, "Delete everything of a person, and prove it by searching every file of the state.")
+    _config_option(forget)
+    forget.add_argument("who", metavar="WHO", help="the person, by name or id")
+    forget.add_argument("--yes", action="store_true", help="do not ask")
+    _json_option(forget)
+    export = add("export", _export, "Hand a person everything that is kept of them.")
+    _config_option(export)
+    export.add_argument("who", metavar="WHO", help="the person, by name or id")
+    export.add_argument("folder", type=Path, metavar="FOLDER", help="a new folder for it")
+    _json_option(export)
     simulate = add("simulate", _simulate, "Play scripted visits onto MQTT, for people who write automations.")
     _config_option(simulate)
     simulate.add_argument("scenario", nargs="?", default="all", help="identified, unknown, ambiguous, camera-fault or all")
@@ -131,6 +150,54 @@ def _demo(options: argparse.Namespace) -> int:
     if options.seconds is not None and options.seconds <= 0:
         raise ConfigError([f"--seconds: expected more than 0, found {options.seconds:g}"])
     return play(options.output, options.camera, options.photo, options.name, options.seconds, as_json=options.json)
+
+
+def _gallery(options: argparse.Namespace) -> int:
+    from streamd import desk
+    from streamd.config import find, load
+    from streamd.display import gallery_json, gallery_lines
+
+    logging.basicConfig(level=logging.ERROR, format=_LOG_FORMAT)
+    overviews, confusable = desk.look_at(load(find(options.config, os.environ), os.environ), options.who)
+    if options.json:
+        print(json.dumps(gallery_json(overviews, confusable), indent=2, ensure_ascii=False))
+    else:
+        print("\n".join(gallery_lines(overviews, confusable)))
+    return 0
+
+
+def _enrol(options: argparse.Namespace) -> int:
+    from streamd import desk
+    from streamd.config import find, load
+    from streamd.display import dropped_json, dropped_lines
+
+    logging.basicConfig(level=logging.ERROR, format=_LOG_FORMAT)
+    dropped = desk.enrol(load(find(options.config, os.environ), os.environ), options.who, options.photos)
+    print(
+        json.dumps(dropped_json(dropped), indent=2, ensure_ascii=False) if options.json else "\n".join(dropped_lines(dropped))
+    )
+    return 0 if all(one.event is not None and one.event.accepted for one in dropped) else 1
+
+
+def _forget(options: argparse.Namespace) -> int:
+    if not options.yes and input(f"Delete everything of {options.who}? This cannot be undone. [y/N] ").strip().lower() != "y":
+        print("Nothing was deleted.")
+        return 1
+    return _ask_desk(options, "forget", subject=options.who)
+
+
+def _export(options: argparse.Namespace) -> int:
+    return _ask_desk(options, "export", subject=options.who, into=str(options.folder.absolute()))
+
+
+def _ask_desk(options: argparse.Namespace, command: str, **asked: object) -> int:
+    from streamd import desk
+    from streamd.config import find, load
+
+    logging.basicConfig(level=logging.ERROR, format=_LOG_FORMAT)
+    answer = desk.request(load(find(options.config, os.environ), os.environ), command, **asked)
+    print(json.dumps(answer, indent=2, ensure_ascii=False) if options.json else answer["message"])
+    return 0 if answer["ok"] else 1
 
 
 def _simulate(options: argparse.Namespace) -> int:

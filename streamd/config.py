@@ -364,6 +364,20 @@ class GallerySettings(_Section):
     settle_milliseconds: float = Field(
         default=200.0, ge=0, le=60000, description="How long a photo must be left alone before it is read."
     )
+    sidecars: bool = Field(default=True, description="Whether the verdict on each photo is written beside it.")
+    keep_photos: bool = Field(default=True, description="Whether photos stay once they are enrolled.")
+    key_file: _Path | None = Field(
+        default=None, description="The key that templates are sealed with; null: a credential of systemd, or a file of our own."
+    )
+
+
+class PrivacySettings(_Section):
+    """What is kept of people, and for how long."""
+
+    require_consent: bool = Field(default=False, description="Whether nobody is recognised without consent in subject.yaml.")
+    keep_unknown_days: float = Field(
+        default=0.0, ge=0, le=365, description="How long the faces of unknown visitors are kept; 0: not at all."
+    )
 
 
 class DecisionSettings(_Section):
@@ -518,6 +532,7 @@ class Config(_Section):
     quality: QualitySettings = Field(default_factory=QualitySettings, description="Which faces are compared.")
     model: ModelSettings = Field(default_factory=ModelSettings, description="The network that makes templates.")
     gallery: GallerySettings = Field(default_factory=GallerySettings, description="The photos of the people to recognise.")
+    privacy: PrivacySettings = Field(default_factory=PrivacySettings, description="What is kept of people.")
     decision: DecisionSettings = Field(default_factory=DecisionSettings, description="The rule that decides about a visit.")
     mqtt: MqttSettings = Field(description="The broker, an address or a section.")
     home_assistant: HomeAssistantSettings = Field(

@@ -4,6 +4,7 @@
     detection-<n>     takes frames in turn: motion, detection, tracking, crops              (a few; a camera has one of them)
     embedder          takes batches from `Batcher`, embeds, compares, decides, publishes    (one)
     gallery           watches the enrolment folder, builds galleries aside, swaps them      (one)
+    control           answers the commands of this machine over a socket                    (one)
     MQTT, metrics     their libraries' own
     main              ticks four times a second: ends visits, publishes states, feeds the watchdog
 
@@ -13,27 +14,27 @@ never wait (events/outbox.py). An exception in a thread ends the daemon with its
 
 from __future__ import annotations
 
+import contextlib
 import functools
 import itertools
 import logging
 import math
 import threading
-import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
-from pathlib import Path
-from typing import Final
+from typing import Any, Final
 
 import numpy as np
-import watchfiles
 
 from streamd import assembly, debug
 from streamd.clock import Clock, SystemClock, clock_synchronised
 from streamd.config import Config
-from streamd.enrolment.folder import Enrolment, EnrolmentFolder, PhotoEvent, VerdictCache, cache_key
+from streamd.control import Answer, ControlServer
+from streamd.enrolment.folder import Enrolment, EnrolmentFolder, PhotoEvent
 from streamd.enrolment.images import Decoder, OpenedPhoto
+from streamd.enrolment.keeper import GalleryKeeper
 from streamd.enrolment.photo import PhotoVerdict, judge
-from streamd.errors import StreamdError
+from streamd.errors import StreamdError, UnavailableError
 from streamd.events.contract import (
     CameraCondition,
     CameraState,
@@ -50,7 +51,7 @@ from streamd.events.outbox import EventSink
 from streamd.handoff import Batcher, Latest
 from streamd.health import CameraHealth, Heartbeats, Rate, Tally
 from streamd.metrics import Gauge, MetricsServer
-from streamd.recognition.decision import Calibration
+from streamd.recognition.calibration import Calibration
 from streamd.recognition.embedding import Embedder
 from streamd.recognition.visit import Announcement, Departure, Visits
 from streamd.values import Crop, Float32, Frame, Gallery, Outcome, Template, Track, UInt8
@@ -63,8 +64,8 @@ log = logging.getLogger(__name__)
 _TICK_SECONDS: Final = 0.25
 _STATE_SECONDS: Final = 10.0  # between camera states while nothing changes
 _WORKER_GOOD_FOR: Final = 8.0  # seconds within which every worker must move, so that a hang is noticed in WatchdogSec
-_POLL_SECONDS: Final = 2.0  # where the file system tells nothing
-_RESCAN_SECONDS: Final = 30.0  # file-system events can be lost; a look at the folder cannot
+_IDLE_SECONDS: Final = 30.0  # after a photo, for which decoder and networks stay for the next: photos come in groups
+_PROBLEMS_TOLD: Final = 100  # of the gallery, over MQTT; the number of all is told as well
 _STOP_SECONDS: Final = 2.0
 _EXIT_SOFTWARE: Final = 70  # sysexits.h: an internal fault
 
@@ -77,8 +78,8 @@ class _Request:
     reply: Callable[[Float32 | None, float], None]
 
 
-class _StoppedError(Exception):
-    """The daemon stops in the middle of judging photos."""
+Request = Callable[[EnrolmentFolder, Mapping[str, Any]], Answer]
+"""What may be asked about the enrolment folder over the control socket."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -100,18 +101,22 @@ class Daemon:
         calibration: Calibration,
         *,
         boot: str,
+        requests: Mapping[str, Request] | None = None,
         tally: Tally | None = None,
         clock: Clock | None = None,
         on_tick: Callable[[float, tuple[str, ...]], None] = lambda _now, _late: None,
         on_progress: Callable[[str], None] = lambda _text: None,
     ) -> None:
-        """boot: identifies this run. on_tick: time and the workers that hang. on_progress: what the start is busy with."""
+        """boot: identifies this run. requests: what the control socket may ask about the enrolment folder, by name. on_tick:
+        time and the workers that hang. on_progress: what the start is busy with.
+        """
         self._config = config
         self._sink = sink
         self._embedder = embedder
         self._stopping = threading.Event()
         self._clock = clock or SystemClock(self._stopping)
-        self._on_tick, self._on_progress = on_tick, on_progress
+        self._on_tick = on_tick
+        self._calibration = calibration
         self._boot = boot
         self._sequence = itertools.count(1)
         self._fault: BaseException | None = None
@@ -130,16 +135,30 @@ class Daemon:
         empty = Gallery(np.zeros((0, embedder.dimension), np.float32), np.zeros(0, np.int32), (), (), 0, embedder.model)
         self._visits = Visits(assembly.visit_rules(config), calibration, empty, functools.partial(next, self._visit_ids))
         self._enrolment = Enrolment(empty)
-        self._gallery_ready = threading.Event()
-        self._rescan = threading.Event()
-        self._unwatched = False
-        self._changes: Iterator[set[watchfiles.main.FileChange]] | None = None
+        self._analyser: FaceAnalyser | None = None
+        self._photos_at = float("-inf")
+        self._decoder = Decoder()
+        self._attribute_rules = assembly.attribute_rules(config)
+        self._keeper = GalleryKeeper(
+            config.gallery_folder,
+            self._open_folder,
+            self._prepare,
+            self._rest,
+            self._put_in_force,
+            settle_seconds=config.gallery.settle_milliseconds / 1000,
+            poll_seconds=config.gallery.poll_seconds,
+            clock=self._clock,
+            alive=lambda seconds: self.heartbeats.beat("gallery", self._clock.monotonic(), seconds),
+            progress=on_progress,
+        )
         self._presence: dict[str, int] = {}
         self._states: dict[str, tuple[bool, str | None]] = {}
         self._states_at = float("-inf")
         self._pictures = (
             debug.PictureFolder(config.debug.pictures, config.debug.max_pictures) if config.debug.pictures else None
         )
+        self._requests = requests or {}
+        self._control: ControlServer | None = None
         self._threads: list[threading.Thread] = []
         self._metrics: MetricsServer | None = None
 
@@ -161,13 +180,13 @@ class Daemon:
     def stop(self) -> None:
         """Ask the daemon to end; safe from a signal handler."""
         self._stopping.set()
-        self._rescan.set()
+        self._keeper.stop()
         for toggled in self._toggled.values():
             toggled.set()
 
     def reload(self) -> None:
         """Look at the enrolment folder now."""
-        self._rescan.set()
+        self._keeper.reload()
 
     def enable(self, camera: str | None, enabled: bool) -> list[str]:
         """Switch one camera, or all, on or off; the names that were switched, or KeyError for an unknown one."""
@@ -193,10 +212,14 @@ class Daemon:
 
     def _start_threads(self) -> None:
         self._start("embedder", self._embed)
-        self._start("gallery", self._watch_gallery)
+        self._start("gallery", self._keep_gallery)
+        self._control = ControlServer(
+            self._config.state, {name: functools.partial(self._ask, request) for name, request in self._requests.items()}
+        )
+        self._start("control", self._control.run)
         if self._config.metrics.port is not None:
             self._metrics = MetricsServer(self._config.metrics.address, self._config.metrics.port, self.tally, self._gauges)
-        while not self._gallery_ready.wait(_TICK_SECONDS):
+        while not self._keeper.ready.wait(_TICK_SECONDS):
             self._on_tick(self._clock.monotonic(), ())
             if self._stopping.is_set():
                 return
@@ -231,6 +254,8 @@ class Daemon:
         for slots in self._latest:
             slots.close()
         self._batcher.close()
+        if self._control is not None:
+            self._control.stop()
         if self._metrics is not None:
             self._metrics.stop()
         for thread in self._threads:
@@ -409,109 +434,57 @@ class Daemon:
 
     # The gallery
 
-    def _watch_gallery(self) -> None:
-        """The body of the gallery's thread: one look at the folder, then one after every change."""
-        embedder, state = self._embedder, self._config.state
-        analysers: list[FaceAnalyser] = []
+    def _open_folder(self) -> EnrolmentFolder:
+        """Called on the gallery's thread, which owns all of it."""
+        return assembly.open_enrolment(self._config, self._embedder, self._calibration, self._look_at_photo, self._clock.utc)
 
-        decoder = Decoder()
+    def _look_at_photo(self, photo: OpenedPhoto) -> PhotoVerdict:
+        analyser = self._prepare()
+        return judge(self._decoder.decode(photo), analyser, self._embed_photo, self._attribute_rules)
 
-        def verdict(photo: OpenedPhoto) -> PhotoVerdict:
-            if not analysers:
-                analysers.append(FaceAnalyser(quality=assembly.quality_rules(self._config)))
-            return judge(decoder.decode(photo), analysers[0], self._embed_photo)
+    def _prepare(self) -> FaceAnalyser:
+        """Have the decoder and the networks ready for photos."""
+        self._photos_at = self._clock.monotonic()
+        self._decoder.warm()
+        if self._analyser is None:
+            self._analyser = FaceAnalyser(quality=assembly.quality_rules(self._config))
+        return self._analyser
 
-        key = cache_key(embedder.model, assembly.quality_rules(self._config))
-        cache = VerdictCache(state / "templates.npz", key, embedder.dimension)
-        folder = EnrolmentFolder(self._config.gallery_folder, cache, verdict, embedder.model, embedder.dimension)
+    def _rest(self) -> None:
+        """Let go of both once no photo has come for a while."""
+        if self._clock.monotonic() - self._photos_at >= _IDLE_SECONDS or self._stopping.is_set():
+            self._decoder.close()
+            if self._analyser is not None:
+                self._analyser.close()
+                self._analyser = None
+
+    def _keep_gallery(self) -> None:
+        """The body of the gallery's thread."""
         try:
-            while not self._stopping.is_set():
-                self._rescan.clear()
-                pending = self._look_at_gallery(folder)
-                # The networks and the decoder are only needed while photos are judged.
-                decoder.close()
-                while analysers:
-                    analysers.pop().close()
-                self._gallery_ready.set()
-                self._wait_for_change(pending)
-        except _StoppedError:
-            log.info("stopped while photos were judged; the rest is judged at the next start")
+            self._keeper.run()
         finally:
-            decoder.close()
-            while analysers:
-                analysers.pop().close()
+            self._decoder.close()
+            if self._analyser is not None:
+                self._analyser.close()
 
-    def _look_at_gallery(self, folder: EnrolmentFolder) -> bool:
-        def progress(done: int, of: int) -> None:
-            if self._stopping.is_set():
-                raise _StoppedError
-            self.heartbeats.beat("gallery", self._clock.monotonic(), 60.0)
-            if not self._gallery_ready.is_set():
-                self._on_progress(f"judging photo {done + 1} of {of}")
+    def _ask(self, request: Request, asked: Mapping[str, Any]) -> Iterator[Answer]:
+        """What the control socket asks, done on the gallery's thread, which owns the folder."""
+        answer = self._keeper.ask(lambda folder: request(folder, asked))
+        while not self._stopping.is_set():
+            with contextlib.suppress(TimeoutError):
+                yield answer.result(timeout=0.5)
+                return
+        raise UnavailableError("streamd stops; ask again when it runs")
 
-        self.heartbeats.beat("gallery", self._clock.monotonic(), 60.0)
+    def _put_in_force(self, now: Enrolment, judged: tuple[PhotoEvent, ...]) -> None:
         before = self._enrolment
-        settled = time.time_ns() - round(self._config.gallery.settle_milliseconds * 1e6)
-        # At the start nobody is in the middle of copying; and a clock that was set back must not hide old photos.
-        settled = settled if self._gallery_ready.is_set() else time.time_ns() + 10**18
-        now, judged, pending = folder.refresh(settled, progress)
-        if now is not before:
-            with self._visits_lock:
-                self._enrolment = now
+        with self._visits_lock:
+            self._enrolment = now
+            if now.gallery is not before.gallery:
                 self._announce(self._visits.gallery_changed(now.gallery, self._clock.monotonic()))
-            for subject in set(before.gallery.names).difference(now.gallery.names):
-                self._sink.forget(subject)
-            self._publish_gallery(before, judged)
-        return pending
-
-    def _wait_for_change(self, pending: bool) -> None:
-        """Return when the folder may have changed, when a photo may have settled, or when it is time for a look anyway."""
-        gallery = self._config.gallery
-        if pending:
-            self._rescan.wait(max(0.05, gallery.settle_milliseconds / 1000))
-            return
-        if gallery.poll_seconds is not None or not self._config.gallery_folder.is_dir():
-            self._rescan_within(gallery.poll_seconds or _POLL_SECONDS)
-            return
-        try:
-            self._watch_for_change()
-            self._unwatched = False
-        except (OSError, RuntimeError) as error:  # no more inotify watches, or a file system that has none
-            self._changes = None
-            if not self._unwatched:
-                where = self._config.gallery_folder
-                log.warning("%s cannot be watched (%s); it is looked at every %g s meanwhile", where, error, _POLL_SECONDS)
-            self._unwatched = True
-            self._rescan_within(_POLL_SECONDS)
-
-    def _watch_for_change(self) -> None:
-        """Return when the file system tells a change; raises OSError where it cannot."""
-        if self._changes is None:
-            # Kept from look to look, so that nothing is missed that happens during one; what came before shows in the next.
-            self._changes = watchfiles.watch(
-                self._config.gallery_folder, debounce=100, step=20, rust_timeout=250, yield_on_timeout=True, watch_filter=None,
-                stop_event=self._rescan, raise_interrupt=False,
-            )  # fmt: skip
-            next(self._changes, None)
-            return
-        waited = self._clock.monotonic()
-        for changes in self._changes:
-            now = self._clock.monotonic()
-            self.heartbeats.beat("gallery", now, 60.0)
-            if self._stopping.is_set():
-                return
-            if changes and all(Path(path) != self._config.gallery_folder for _, path in changes):
-                return
-            if changes or now - waited > _RESCAN_SECONDS:
-                break
-        self._changes = None  # asked to look, or the folder may be another one by now
-
-    def _rescan_within(self, seconds: float) -> None:
-        deadline = self._clock.monotonic() + seconds
-        while (left := deadline - self._clock.monotonic()) > 0 and not self._rescan.wait(min(left, 0.5)):
-            if self._stopping.is_set():
-                return
-            self.heartbeats.beat("gallery", self._clock.monotonic(), 60.0)
+        for subject in set(before.gallery.names).difference(now.gallery.names):
+            self._sink.forget(subject)
+        self._publish_gallery(before, judged)
 
     def _embed_photo(self, image: UInt8) -> Template | None:
         """One crop through the embedder's thread; None when the daemon stops or the model gave nothing."""
@@ -531,15 +504,16 @@ class Daemon:
 
     def _publish_gallery(self, before: Enrolment, judged: tuple[PhotoEvent, ...]) -> None:
         now = self._enrolment
-        problems = [
-            PhotoProblem(photo=photo.photo, reason=f"{', '.join(photo.reasons)}: {photo.advice}") for photo in now.refused
-        ]
+        problems = [PhotoProblem(photo=one.photo, reason=f"{', '.join(one.reasons)}: {one.advice}") for one in now.refused]
         if now.problem is not None:
             problems.insert(0, PhotoProblem(photo="", reason=now.problem))
-            log.error("%s", now.problem)
+            if now.problem != before.problem:
+                log.error("%s", now.problem)
         for photo in judged:
             if not photo.accepted:
                 log.warning("%s is not used: %s", photo.photo, photo.advice)
+            elif photo.advice:
+                log.info("%s is used, but %s", photo.photo, photo.advice)
             self._sink.publish_event(
                 GalleryEvent(
                     photo=photo.photo,
@@ -547,21 +521,29 @@ class Daemon:
                     verdict=Verdict.ACCEPTED if photo.accepted else Verdict.REFUSED,
                     reasons=photo.reasons,
                     advice=photo.advice or None,
+                    gain=photo.gain if photo.accepted else None,
                     generation=now.gallery.generation,
                     at=self._clock.utc(),
                 )
             )
         if now.gallery is not before.gallery:
+            waiting = f", {now.waiting} to be judged" if now.waiting else ""
             log.info(
-                "gallery %d: %d people, %d photos", now.gallery.generation, len(now.gallery.names), len(now.gallery.photos)
-            )
+                "gallery %d: %d people, %d photos%s",
+                now.gallery.generation, len(now.gallery.names), len(now.gallery.photos), waiting,
+            )  # fmt: skip
+        for sentence in set(now.confusable).difference(before.confusable):
+            log.warning("%s", sentence)
         self._sink.publish_state(
             GalleryState(
                 subjects=len(now.gallery.names),
                 templates=len(now.gallery.photos),
                 generation=now.gallery.generation,
                 changed=self._clock.utc(),
-                problems=tuple(problems),
+                waiting=now.waiting,
+                refused=len(now.refused),
+                problems=tuple(problems[:_PROBLEMS_TOLD]),
+                confusable=now.confusable[:_PROBLEMS_TOLD],
             )
         )
 

@@ -2,23 +2,21 @@
 
 from __future__ import annotations
 
-import contextlib
-import fcntl
 import functools
 import logging
 import os
 import signal
 import sys
 import uuid
-from collections.abc import Callable, Iterator, Mapping
-from pathlib import Path
+from collections.abc import Callable, Mapping
 from types import FrameType
-from typing import Final
+from typing import Any, Final
 
-from streamd import __version__, assembly
+from streamd import __version__, assembly, desk
 from streamd.config import Config
+from streamd.control import Answer
 from streamd.daemon import Daemon
-from streamd.errors import UnavailableError
+from streamd.enrolment.folder import EnrolmentFolder
 from streamd.events import homeassistant
 from streamd.events.commands import Command, Handler
 from streamd.events.contract import CommandResult, Refusal
@@ -26,36 +24,13 @@ from streamd.events.mqtt import Identity, Publisher
 from streamd.events.outbox import Drop
 from streamd.events.remains import Remains
 from streamd.health import Tally
+from streamd.state import locked_state
 from streamd.systemd import Systemd
 
 log = logging.getLogger(__name__)
 
 _READY_WITHIN: Final = 3.0  # seconds that READY waits for first frames and the broker's answer
 _FAREWELL_SECONDS: Final = 1.5
-
-
-@contextlib.contextmanager
-def locked_state(state: Path) -> Iterator[None]:
-    """The state folder, made and held by this process alone. Raises UnavailableError when it cannot be, or another has it."""
-    try:
-        state.mkdir(mode=0o700, parents=True, exist_ok=True)
-        lock = (state / "lock").open("a+b", buffering=0)
-    except OSError as error:
-        why = (error.strerror or "error").lower()
-        raise UnavailableError(f"{state}: the state folder cannot be used ({why}); make it writable or set `state`") from None
-    with lock:
-        try:
-            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except OSError:
-            lock.seek(0)
-            owner = lock.read().decode(errors="replace").strip() or "unknown"
-            raise UnavailableError(
-                f"{state} is in use by another streamd (process {owner}); stop it, or give this one a `state` of its own"
-            ) from None
-        with contextlib.suppress(OSError):  # a full disk: the lock holds all the same, only its owner is not named
-            lock.truncate(0)
-            lock.write(f"{os.getpid()}\n".encode())
-        yield
 
 
 class Service:
@@ -91,6 +66,7 @@ class Service:
             card.calibration,
             boot=boot,
             tally=tally,
+            requests={name: functools.partial(self._request, name) for name in desk.COMMANDS},
             on_tick=self._tick,
             on_progress=self._progress,
         )
@@ -139,6 +115,9 @@ class Service:
             return command.refused(f"there is no camera {camera!r}; there are: {known}", Refusal.INVALID_PAYLOAD)
         names = self.daemon.enable(camera, enabled)
         return command.done(f"{', '.join(names)}: {'enabled' if enabled else 'disabled'}")
+
+    def _request(self, command: str, folder: EnrolmentFolder, asked: Mapping[str, Any]) -> Answer:
+        return desk.do(command, folder, self._config, asked)
 
     def _dropped(self, drop: Drop) -> None:
         self.daemon.tally.count("messages_dropped", drop.reason.value)

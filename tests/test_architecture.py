@@ -100,7 +100,7 @@ def test_the_daemon_says_the_same_of_its_threads_as_the_page() -> None:
     drawn = dict(re.findall(r"^\| `?([^`|]+?)`? \| (.+?) \|$", PAGE.partition("## What runs at once")[2], re.MULTILINE))
     both = told.keys() & drawn.keys()
 
-    assert both == {"camera-<name>", "detection-<n>", "embedder", "gallery", "main"}
+    assert both == {"camera-<name>", "detection-<n>", "embedder", "gallery", "control", "main"}
     assert {thread: told[thread] for thread in both} == {thread: drawn[thread] for thread in both}
 
 

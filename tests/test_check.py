@@ -87,7 +87,7 @@ def test_what_is_broken_is_named_with_its_mend_and_without_any_secret(door: Door
     assert broken["broker"]["mend"] == "check the user name and password of `mqtt`"
     assert findings["camera front"]["state"] == "ok"
     assert findings["gallery"]["seen"].startswith("1 people, 1 photos in ")
-    assert findings["photo Anna/notes.jpg"]["seen"] == "not a picture"
+    assert findings["photo Anna/notes.jpg"]["seen"] == "text"
     for photo in ("Anna/half.jpg", "Anna/notes.jpg"):
         assert findings[f"photo {photo}"]["state"] == "warning"
         assert findings[f"photo {photo}"]["mend"]

@@ -14,7 +14,7 @@ from typing import Any, Final
 from rich.console import Console
 from rich.table import Table
 
-from streamd.bench import cameras, detection, embedding, pipeline, start
+from streamd.bench import cameras, detection, embedding, pipeline, reload, start
 from streamd.errors import ConfigError
 
 BENCHMARKS: Final[Mapping[str, ModuleType]] = {
@@ -23,6 +23,7 @@ BENCHMARKS: Final[Mapping[str, ModuleType]] = {
     "start": start,
     "embedding": embedding,
     "detection": detection,
+    "reload": reload,
 }
 """Every benchmark by name: a module with TITLE, SECONDS and measure(seconds)."""
 

@@ -117,8 +117,16 @@ class ObservedDaemon:
 
     def window(self, seconds: float) -> Window:
         """Observe for so long."""
-        before = self._read()
+        before = self.reading()
         time.sleep(seconds)
+        return self.since(before)
+
+    def reading(self) -> Mapping[str, Any]:
+        """How things stand, for `since`."""
+        return self._read()
+
+    def since(self, before: Mapping[str, Any]) -> Window:
+        """What happened since a reading."""
         after = self._read()
         return Window(
             seconds=after["at"] - before["at"],
@@ -130,12 +138,13 @@ class ObservedDaemon:
             samples=tuple((name, at, value) for name, at, value in after["samples"]),
         )
 
-    def _read(self) -> Any:
+    def _read(self) -> dict[str, Any]:
         assert self._process.stdin is not None
         assert self._process.stdout is not None
         self._process.stdin.write("\n")
         self._process.stdin.flush()
-        return json.loads(self._process.stdout.readline())
+        found: dict[str, Any] = json.loads(self._process.stdout.readline())
+        return found
 
 
 @dataclass(frozen=True, slots=True)

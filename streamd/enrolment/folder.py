@@ -1,215 +1,200 @@
-"""The enrolment folder, `<folder>/<subject>/<photo>`, as an immutable gallery that is rebuilt aside whenever it changes.
+"""The enrolment folder as an immutable gallery that is rebuilt aside whenever something in it changes.
 
-Verdicts are kept by the digest of a photo's bytes, in memory and in a cache file, so that an unchanged photo is never
-judged twice; the model, the alignment and the quality bounds are part of the cache's key.
+What a photo is worth by itself depends on its bytes, the model and the quality bounds alone (`photo.judge`); what it is worth
+beside the others is the coach's. Both are rows of the vault, so that an unchanged photo is never read again, and one that
+was moved or renamed is not judged again. The order of a change:
+
+    list the folder ─▶ judge what is new, a little at a time ─▶ coach ─▶ commit to the vault ─▶ hand the new gallery out
+
+so that a gallery in force is always one that was committed, and what comes back after a kill is one of these. Only where the
+vault cannot be written (a full disk) a gallery is in force that is not committed; that is said, and tried again.
 """
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import hashlib
-import io
 import logging
 import os
-import re
-import unicodedata
-import zipfile
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from datetime import datetime
 from pathlib import Path
 from typing import Final
 
-import numpy as np
-
-from streamd.enrolment.images import PASSING, SUFFIXES, OpenedPhoto, PhotoReason, open_photo
-from streamd.enrolment.photo import PhotoVerdict
-from streamd.errors import GalleryError
+from streamd.enrolment import notes, subject, words
+from streamd.enrolment.coach import Coach, RelationalVerdict, UsablePhoto
+from streamd.enrolment.coverage import Coverage, coverage, next_photo
+from streamd.enrolment.images import PASSING, OpenedPhoto, PhotoReason, open_photo
+from streamd.enrolment.listing import Listing, PersonFolder, PhotoFile, list_folder
+from streamd.enrolment.photo import ADVICE, PhotoVerdict
+from streamd.enrolment.rows import Row
+from streamd.enrolment.sidecar import Sidecars, remove_file
+from streamd.enrolment.subject import SubjectSettings, read_settings
+from streamd.enrolment.vault import Committed, Vault, VaultReason
+from streamd.errors import ConfigError, GalleryError
 from streamd.recognition.gallery import Enrolled, build
-from streamd.values import Gallery
-from streamd.vision.alignment import VERSION
-from streamd.vision.quality import QualityRules
+from streamd.values import Gallery, Quality
 
 log = logging.getLogger(__name__)
 
-_DIGEST: Final = re.compile(r"[0-9a-f]{64}")
-_UNIT_TOLERANCE: Final = 1e-3
-_SLUG: Final = re.compile(r"[^a-z0-9_]+")
+_BASIS: Final = "basis"
+"""The name of the row that says by which rules the others were judged; photos have a slash in theirs."""
+
+_COACHED_AHEAD: Final = 20_000
+"""Photos up to which the coach is told of all of them while there is nothing to do, so that the next photo need not wait."""
+
+_NOT_LOOKED_AT: Final = (PhotoReason.NAME_TAKEN, PhotoReason.NO_CONSENT)
+_OUTDATED: Final = -1  # a size that no file has
+_TRUNCATED_GRACE_NS: Final = 10_000_000_000
+"""How long a photo that ends too early may still be one that is being copied slowly."""
 
 
 @dataclass(frozen=True, slots=True)
-class PhotoFile:
-    """A photo on disk: `photo` names it for people, relative to the folder; size and time of change tell whether it is another.
-
-    changed_ns is the inode's change time: it moves with every write, rename and chmod, and `cp -p` cannot set it back.
+class FolderRules:
+    """sidecars: write the verdict beside each photo. keep_photos: else photos are deleted once enrolled. require_consent:
+    use nobody's photos without their consent in `subject.yaml`. cameras: the names that `subject.yaml` may use. basis: what a
+    verdict depends on besides photo and model; when it changes, photos are judged again. read_only: nothing is written.
     """
 
-    subject: str
-    name: str
-    photo: str
-    path: Path
-    size: int
-    changed_ns: int
+    sidecars: bool = True
+    keep_photos: bool = True
+    require_consent: bool = False
+    cameras: tuple[str, ...] = ()
+    basis: str = ""
+    read_only: bool = False
 
 
 @dataclass(frozen=True, slots=True)
 class PhotoEvent:
-    """One photo judged: accepted, or refused with its reasons and what to do."""
+    """What is said about one photo: used or not, why (codes), and one sentence of what to do. gain: 0..1, and beside: the
+    whole verdict beside the others, for photos that are good by themselves.
+    """
 
     subject: str
     photo: str
     accepted: bool
     reasons: tuple[str, ...]
     advice: str
+    gain: float | None = None
+    beside: RelationalVerdict | None = None
 
 
 @dataclass(frozen=True, slots=True)
 class Enrolment:
-    """The state of the folder: the gallery, the display name of each subject, and every photo that is not used."""
+    """The state of the folder: the gallery, the display name of each subject, what is not used, and what is wrong.
+
+    waiting: photos that are still to be judged. confusable: one sentence for each pair of people whom the door may confuse.
+    """
 
     gallery: Gallery
-    names: dict[str, str] = field(default_factory=dict)
+    names: Mapping[str, str] = field(default_factory=dict)
     refused: tuple[PhotoEvent, ...] = ()
     problem: str | None = None
+    waiting: int = 0
+    confusable: tuple[str, ...] = ()
 
 
-def slug(name: str) -> str:
-    """A folder's name as the subject's id: lower-case letters, digits, `_` and `-`; empty when nothing is left."""
-    plain = unicodedata.normalize("NFKD", name).encode("ascii", "ignore").decode().lower()
-    return _SLUG.sub("-", plain).strip("-")[:63]
-
-
-def subject_id(name: str) -> str:
-    """The id of the person whose folder has that name: its slug, and a digest where the slug alone would lose something.
-
-    So Jörg and Jorg stay two people, and a name in any script has an id; only capitals, spaces and dashes make no difference.
+@dataclass(frozen=True, slots=True)
+class Refreshed:
+    """What a look at the folder brought: photos whose verdict is news, and after how many seconds one that is still being
+    written may have settled; None where there is none.
     """
-    plain = slug(name)
-    if plain and plain == re.sub(r"[\s-]+", "-", name.lower()).strip("-"):
-        return plain
-    digest = hashlib.sha256(unicodedata.normalize("NFC", _printable(name)).encode()).hexdigest()
-    return f"{plain[:50] or 'person'}-{digest[:6]}"
+
+    enrolment: Enrolment
+    judged: tuple[PhotoEvent, ...]
+    settles_in: float | None
 
 
-def list_photos(folder: Path) -> list[PhotoFile]:
-    """The photos of every subject, in order; hidden files and files of other kinds are passed over. Raises OSError.
+@dataclass(frozen=True, slots=True)
+class Overview:
+    """A subject's photos, how they cover pose and light, what to photograph next, and a mistake in their settings."""
 
-    A person's folder that cannot be read stands in the list itself, in place of its photos.
-    """
-    photos = []
-    for person in sorted(entry for entry in folder.iterdir() if entry.is_dir() and not entry.name.startswith(".")):
-        try:
-            files = list(_files(person))
-        except OSError:
-            files = [person]
-        for file in files:
-            try:
-                stat = file.stat()
-            except FileNotFoundError:
-                continue  # taken away meanwhile
-            photo = _printable(f"{person.name}/{file.name if file is not person else ''}")
-            name = _printable(person.name)
-            photos.append(PhotoFile(subject_id(person.name), name, photo, file, stat.st_size, stat.st_ctime_ns))
-    return photos
+    subject: str
+    name: str
+    photos: tuple[PhotoEvent, ...]
+    coverage: Coverage
+    next_photo: str
+    mistake: str
 
 
-def _printable(name: str) -> str:
-    """A file name that is not UTF-8 as text that can be written anywhere."""
-    return os.fsencode(name).decode("utf-8", "replace")
+@dataclass(frozen=True, slots=True)
+class _Passing:
+    """A verdict that does not depend on the photo's bytes, or perhaps only on the moment; it is never kept."""
+
+    file: PhotoFile
+    reason: str
+
+    @property
+    def subject(self) -> str:
+        return self.file.subject
 
 
-def _files(person: Path) -> Iterator[Path]:
-    for file in sorted(person.iterdir()):
-        if not file.name.startswith(".") and not file.name.endswith("~") and file.suffix.lower() in SUFFIXES and file.is_file():
-            yield file
+@dataclass(frozen=True, slots=True)
+class _Settings:
+    """What is said of a person: None with the `mistake` where their file cannot be understood. text: the file's content."""
+
+    person: PersonFolder
+    said: SubjectSettings | None
+    mistake: str = ""
+    text: str = ""
+    consented: bool = False
+
+    @property
+    def name(self) -> str:
+        """As the person is shown."""
+        return self.said.name if self.said is not None and self.said.name is not None else self.person.name
 
 
-def cache_key(model: str, quality: QualityRules) -> str:
-    """What a verdict depends on besides the photo: the model, the alignment and the quality bounds."""
-    return f"{model} {VERSION} {quality}"
+@dataclass(frozen=True, slots=True)
+class _Plan:
+    """gone: photos to be taken out. todo: photos to be judged. unsettled: when those were changed that are still written."""
 
-
-class VerdictCache:
-    """Verdicts by digest, in one file that is replaced whole; one owner thread. `keep` False never writes."""
-
-    def __init__(self, path: Path, key: str, dimension: int, *, keep: bool = True) -> None:
-        self._path = path
-        self._keep = keep
-        self._key = key
-        self._dimension = dimension
-        self._verdicts: dict[str, PhotoVerdict] = {}
-        self._saved: frozenset[str] = frozenset()
-        try:
-            # From memory: numpy leaves the file open where it finds it damaged.
-            with np.load(io.BytesIO(path.read_bytes()), allow_pickle=False) as stored:
-                if str(stored["key"]) == key:
-                    vectors = stored["vectors"].astype(np.float32)
-                    for digest, reasons, vector in zip(stored["digests"], stored["reasons"], vectors, strict=True):
-                        refused = tuple(filter(None, str(reasons).split(",")))
-                        # NaN fails the comparison too; whatever else is no unit vector was not written here.
-                        if refused or abs(float(np.linalg.norm(vector)) - 1) < _UNIT_TOLERANCE:
-                            self._verdicts[str(digest)] = PhotoVerdict(refused, None if refused else vector)
-        except FileNotFoundError:
-            pass
-        except (OSError, ValueError, KeyError, EOFError, RuntimeError, zipfile.BadZipFile) as error:
-            log.warning("%s: the cache cannot be read (%s); every photo is judged anew", path, error)
-        self._saved = frozenset(self._verdicts)
-
-    def __len__(self) -> int:
-        return len(self._verdicts)
-
-    def get(self, digest: str) -> PhotoVerdict | None:
-        """The verdict on the photo with this SHA-256, if it was judged before."""
-        return self._verdicts.get(digest)
-
-    def put(self, digest: str, verdict: PhotoVerdict) -> None:
-        """Remember a verdict; `save` writes it down."""
-        self._verdicts[digest] = verdict
-
-    def save(self, used: frozenset[str]) -> None:
-        """Write down the verdicts in use, by temporary file, fsync and rename; nothing when nothing changed."""
-        self._verdicts = {digest: self._verdicts[digest] for digest in used}
-        used = frozenset(digest for digest in used if _DIGEST.fullmatch(digest))
-        if used == self._saved or not self._keep:
-            return
-        digests = sorted(used)
-        rows = [self._verdicts[digest] for digest in digests]
-        empty = np.zeros(self._dimension, np.float32)
-        vectors = np.array([empty if row.vector is None else row.vector for row in rows], np.float32)
-        temporary = self._path.with_suffix(".tmp")
-        try:
-            with os.fdopen(os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600), "wb") as file:
-                np.savez(
-                    file,
-                    key=np.array(self._key),
-                    digests=np.array(digests, "U64"),
-                    reasons=np.array([",".join(row.reasons) for row in rows], "U256"),
-                    vectors=vectors.reshape(-1, self._dimension),
-                )
-                file.flush()
-                os.fsync(file.fileno())
-            temporary.replace(self._path)
-        except OSError as error:
-            log.warning("%s: the cache cannot be written (%s); photos are judged again at the next start", self._path, error)
-            return
-        self._saved = used
+    gone: tuple[str, ...]
+    todo: tuple[PhotoFile, ...]
+    unsettled: tuple[int, ...]
 
 
 class EnrolmentFolder:
-    """Turns the folder into galleries; one owner thread. `judge` gives the verdict on an opened photo."""
+    """Turns the folder into galleries; one owner thread, which `look` judges an opened photo on."""
 
     def __init__(
-        self, folder: Path, cache: VerdictCache, judge: Callable[[OpenedPhoto], PhotoVerdict], model: str, dimension: int
+        self,
+        folder: Path,
+        vault: Vault,
+        coach: Coach,
+        look: Callable[[OpenedPhoto], PhotoVerdict],
+        rules: FolderRules,
+        *,
+        model: str,
+        dimension: int,
+        seen: Path,
+        utc: Callable[[], datetime],
     ) -> None:
+        """model: digest of the model behind the templates. seen: a file that remembers which folder this is over a restart.
+        utc: the wall clock. Raises GalleryError.
+        """
         self._folder = folder
-        self._cache = cache
-        self._judge = judge
+        self._vault = vault
+        self._coach = coach
+        self._look = look
+        self._rules = rules
         self._model = model
         self._dimension = dimension
-        self._digests: dict[PhotoFile, str] = {}
-        self._generation = 0
+        self._seen = seen
+        self._utc = utc
+        self._basis = hashlib.sha256(rules.basis.encode()).hexdigest()
+        self._known: dict[str, Row | _Passing] = {}
+        self._older: tuple[Row, ...] = ()
+        self._settings: dict[str, _Settings] = {}
+        self._places: dict[str, str] = {}
+        self._sidecars = Sidecars(folder, self.name) if rules.sidecars else None
+        self._loaded = self._coached = self._committed = False
         self._enrolment = Enrolment(build((), 0, model, dimension))
         try:
-            folder.mkdir(parents=True, exist_ok=True)
+            if not rules.read_only:
+                folder.mkdir(parents=True, exist_ok=True)
         except OSError as error:
             raise GalleryError(
                 f"{folder}: the enrolment folder cannot be made ({error.strerror}); make it or set gallery.folder"
@@ -217,90 +202,388 @@ class EnrolmentFolder:
 
     @property
     def enrolment(self) -> Enrolment:
-        """What was found last."""
+        """What is in force."""
         return self._enrolment
 
-    def refresh(
-        self, settled_before_ns: int, progress: Callable[[int, int], None] = lambda _done, _of: None
-    ) -> tuple[Enrolment, tuple[PhotoEvent, ...], bool]:
-        """Look at the folder: the state now, the photos that are news, and whether some are still being written.
+    def refresh(self, now_ns: int, settle_ns: int, out_of_time: Callable[[], bool]) -> Refreshed:
+        """Look at the folder: what went and what was set is in force when it returns; what is new is judged while time lasts.
 
-        At the first look only those are news that were not judged before a restart.
-
-        settled_before_ns: photos changed later than this (wall clock, as files are stamped) are left for the next look.
-        A folder that is gone leaves the last gallery in force, with the problem said.
+        now_ns: wall clock, as files are stamped. settle_ns: how long a photo must have been left alone; one that is replaced
+        stays in force as it was until the new one is whole. out_of_time: asked before each photo; call again at once while
+        `enrolment.waiting` is not 0. A folder that is gone leaves the last gallery in force, with the problem said.
         """
+        if not self._loaded:
+            self._load()
         try:
-            photos = list_photos(self._folder)
+            listing = list_folder(self._folder)
         except OSError as error:
-            problem = f"{self._folder} cannot be read ({error.strerror}); the last gallery stays in force"
-            if problem != self._enrolment.problem:
-                self._enrolment = dataclasses.replace(self._enrolment, problem=problem)
-            return self._enrolment, (), False
-        ready = [photo for photo in photos if photo in self._digests or photo.changed_ns <= settled_before_ns]
-        pending = len(ready) < len(photos)
-        # A photo that is being replaced stays in force as it was until the new one is whole.
-        unsettled = {photo.photo for photo in photos} - {photo.photo for photo in ready}
-        kept = [photo for photo in self._digests if photo.photo in unsettled]
-        new = [photo for photo in ready if photo not in self._digests]
-        names: dict[str, str] = {}
-        for photo in photos:
-            names.setdefault(photo.subject, photo.name)
-        verdicts: dict[PhotoFile, PhotoVerdict] = {}
-        news: list[PhotoEvent] = []
-        for done, photo in enumerate(new):
-            progress(done, len(new))
-            known = len(self._cache)
-            verdicts[photo] = self._verdict(photo, taken=names[photo.subject] != photo.name)
-            if self._generation or len(self._cache) > known:
-                news.append(_event(photo, verdicts[photo]))
-        gone = self._digests.keys() - {*ready, *kept}
-        if not new and not gone and self._enrolment.problem is None and self._generation:
-            return self._enrolment, (), pending
-        for photo in gone:
-            del self._digests[photo]
-        self._cache.save(frozenset(self._digests.values()))
-        self._generation += 1
-        self._enrolment = self._state([*ready, *kept], verdicts)
-        return self._enrolment, tuple(news), pending
+            return self._troubled(f"{self._folder} cannot be read ({error.strerror}); the last gallery stays in force")
+        if not listing.people and self._known and self._remembered() not in (None, listing.inode):
+            return self._troubled(
+                f"{self._folder} is empty and not the folder that it was, perhaps a disk is not mounted; the last gallery "
+                "stays in force; to remove everybody, make a person's folder there and delete it"
+            )
+        if listing.people and not self._rules.read_only:
+            self._remember(listing.inode)
+        places, self._places = self._places, {file.photo: file.place for file in listing.photos}
+        settled = self._read_settings(listing.people)
+        plan = self._plan(listing, now_ns - settle_ns)
+        judged, on_their_way = self._judge(plan.todo, now_ns, out_of_time)
+        waiting = len(plan.todo) - len(judged) - on_their_way
+        settles_in = min((changed + settle_ns - now_ns for changed in plan.unsettled), default=None)
+        if on_their_way and settles_in is None:
+            settles_in = settle_ns
+        news: tuple[PhotoEvent, ...] = ()
+        if plan.gone or judged or settled or not self._committed or self._enrolment.problem is not None:
+            news = self._put_in_force(plan.gone, judged, waiting)
+            if self._sidecars is not None:
+                self._sidecars.remove(places[photo] for photo in plan.gone if photo in places)
+        elif waiting != self._enrolment.waiting:
+            self._enrolment = dataclasses.replace(self._enrolment, waiting=waiting)
+        elif not waiting and len(self._known) <= _COACHED_AHEAD:
+            self._ensure_coached()
+        return Refreshed(self._enrolment, news, None if settles_in is None else max(0, settles_in) / 1e9)
 
-    def _verdict(self, photo: PhotoFile, *, taken: bool) -> PhotoVerdict:
-        relative = photo.path.relative_to(self._folder)
-        # In place of its photos stands a person's folder that cannot be read.
-        opened = open_photo(self._folder, relative) if len(relative.parts) > 1 else PhotoReason.UNREADABLE
+    # What may be asked about it, between two looks
+
+    @property
+    def rows(self) -> tuple[Row, ...]:
+        """The rows of all photos that were judged by what they show."""
+        return tuple(self._rows())
+
+    def verdict(self, photo: str) -> PhotoEvent | None:
+        """What is said about a photo; None where it was not judged yet."""
+        return self._event(photo) if photo in self._known else None
+
+    def name(self, who: str) -> str:
+        """A subject's name as it is shown."""
+        settings = self._settings.get(who)
+        if settings is not None:
+            return settings.name
+        return next((row.name for row in self._rows() if row.subject == who), who)
+
+    def forget(self, who: str) -> None:
+        """Take a subject out of the gallery and the vault, whatever lies in the folder. Raises GalleryError."""
+        gone = [photo for photo, known in self._known.items() if known.subject == who]
+        self._settings.pop(who, None)
+        self._put_in_force(gone, {}, self._enrolment.waiting)
+        if not self._committed:
+            raise GalleryError(f"{who} is not forgotten: {self._enrolment.problem}; mend that and ask again")
+
+    def overview(self) -> tuple[Overview, ...]:
+        """Everybody who has a folder or a photo, in order: what is used, what not and why, what is missing."""
+        self._ensure_coached()
+        photos: dict[str, list[PhotoEvent]] = {who: [] for who in self._settings}
+        for photo, known in self._known.items():
+            photos.setdefault(known.subject, []).append(self._event(photo))
+        found = []
+        for who in sorted(photos):
+            covered = coverage(self._coach.used(who))
+            settings = self._settings.get(who)
+            mistake = settings.mistake if settings is not None else ""
+            found.append(Overview(who, self.name(who), tuple(photos[who]), covered, next_photo(covered), mistake))
+        return tuple(found)
+
+    @property
+    def confusable(self) -> tuple[str, ...]:
+        """One sentence for each pair of people whom the door may confuse."""
+        self._ensure_coached()
+        return tuple(words.confusable_sentence(pair, self.name) for pair in self._coach.confusable())
+
+    # What is known, and which folder this is
+
+    def _load(self) -> None:
+        loaded = self._vault.load(self._model, self._dimension)
+        if loaded.problem is not None and loaded.reason is not VaultReason.MISSING:
+            log.warning("%s", loaded.problem)
+        if loaded.in_force is not None:
+            rows = loaded.in_force.rows
+            outdated = not any(row.photo == _BASIS and row.digest == self._basis for row in rows)
+            if outdated and rows:
+                log.info("what photos are judged by has changed; they are judged again, and serve as they are meanwhile")
+            for row in rows:
+                place, _, file = row.photo.rpartition("/")
+                if file == subject.FILE:
+                    person = PersonFolder(row.subject, row.name, place, (row.size, row.changed_ns))
+                    self._settings[row.subject] = self._understood(person, row.notes)
+                elif row.photo != _BASIS:
+                    again = outdated and row.photo_kept
+                    self._known[row.photo] = dataclasses.replace(row, size=_OUTDATED) if again else row
+        elif loaded.older is not None:
+            self._older = loaded.older.rows
+        self._loaded = True
+
+    def _troubled(self, problem: str) -> Refreshed:
+        if not self._enrolment.gallery.names and self._known:
+            self._put_in_force((), {}, 0)  # what the vault holds is the last good gallery
+        self._enrolment = dataclasses.replace(self._enrolment, problem=problem)
+        return Refreshed(self._enrolment, (), None)
+
+    def _remembered(self) -> int | None:
+        try:
+            return int(self._seen.read_text())
+        except (OSError, ValueError):
+            return None
+
+    def _remember(self, inode: int) -> None:
+        if self._remembered() != inode:
+            with contextlib.suppress(OSError):  # a full disk: then a folder that vanishes over a restart is not noticed
+                self._seen.write_text(f"{inode}\n")
+
+    # Settings
+
+    def _read_settings(self, people: Sequence[PersonFolder]) -> bool:
+        """Bring the settings of all people up to date; whether anything is other than before."""
+        first = {person.subject: person for person in reversed(people)}
+        found: dict[str, _Settings] = {}
+        for person in first.values():
+            known = self._settings.get(person.subject)
+            if known is None or (known.person.place, known.person.settings) != (person.place, person.settings):
+                known = self._settings_of(person)
+            consented = known.said is not None and known.said.consent is not None and known.said.consent.holds(self._utc())
+            found[person.subject] = dataclasses.replace(known, person=person, consented=consented)
+        concerned = {known.subject for known in self._known.values()}
+        concerned |= {who for who, one in (*found.items(), *self._settings.items()) if one.said is None}
+        changed = any(self._settings.get(who) != found.get(who) for who in concerned)
+        self._settings = found
+        return changed
+
+    def _settings_of(self, person: PersonFolder) -> _Settings:
+        if person.settings is None:
+            return self._understood(person, "")
+        shown = f"{person.name}/{subject.FILE}"
+        opened = open_photo(self._folder, f"{person.place}/{subject.FILE}")
         if isinstance(opened, PhotoReason):
-            digest, verdict = f"unread:{photo.photo}", PhotoVerdict((opened,), None)
-        elif taken:
-            opened.close()
-            digest, verdict = f"taken:{photo.photo}", PhotoVerdict((PhotoReason.NAME_TAKEN,), None)
-        else:
-            with opened:
-                try:
-                    digest = opened.digest
-                    verdict = self._cache.get(digest) or self._judge(opened)
-                except OSError:
-                    digest, verdict = "", PhotoVerdict((PhotoReason.UNREADABLE,), None)
-            if PASSING.intersection(verdict.reasons):
-                digest = f"untold:{photo.photo}"  # perhaps because the program ends: judged again at the next start
-        self._cache.put(digest, verdict)
-        self._digests[photo] = digest
-        return verdict
+            if opened is PhotoReason.EMPTY:
+                return self._understood(person, "")
+            return _Settings(person, None, f"{shown}: {ADVICE[opened]}")
+        with opened:
+            content = os.pread(opened.descriptor, subject.MAX_BYTES + 1, 0)
+        if len(content) > subject.MAX_BYTES:
+            return _Settings(person, None, f"{shown}: more than {subject.MAX_BYTES} bytes; expected a few lines")
+        return self._understood(person, content.decode("utf-8", "surrogateescape"))
 
-    def _state(self, photos: list[PhotoFile], fresh: dict[PhotoFile, PhotoVerdict]) -> Enrolment:
-        enrolled, refused = [], []
+    def _understood(self, person: PersonFolder, text: str) -> _Settings:
+        try:
+            content = text.encode("utf-8", "surrogateescape")
+            said = read_settings(content, f"{person.name}/{subject.FILE}", self._rules.cameras)
+        except ConfigError as error:
+            return _Settings(person, None, "; ".join(str(error).splitlines()), text)
+        return _Settings(person, said, text=text)
+
+    # Judging
+
+    def _plan(self, listing: Listing, settled_before_ns: int) -> _Plan:
+        listed = {file.photo for file in listing.photos}
+        unreadable = {person.subject for person in listing.people if not person.readable}
+        gone = tuple(
+            photo
+            for photo, known in self._known.items()
+            if photo not in listed and known.subject not in unreadable and not self._is_kept_without_photo(known)
+        )
+        other = [file for file in listing.photos if not self._is_current(file)]
+        todo = tuple(file for file in other if file.changed_ns <= settled_before_ns)
+        return _Plan(gone, todo, tuple(file.changed_ns for file in other if file.changed_ns > settled_before_ns))
+
+    def _is_kept_without_photo(self, known: Row | _Passing) -> bool:
+        return isinstance(known, Row) and not known.photo_kept and self._may_use(known.subject)
+
+    def _is_current(self, file: PhotoFile) -> bool:
+        known = self._known.get(file.photo)
+        if isinstance(known, Row):
+            same = (known.size, known.changed_ns) == (file.size, file.changed_ns)
+            return same and self._unused_for(file) is None
+        unused_for = self._unused_for(file)
+        if known is None or known.file != file:
+            return False
+        return known.reason == unused_for if unused_for or known.reason in _NOT_LOOKED_AT else True
+
+    def _may_use(self, who: str) -> bool:
+        settings = self._settings.get(who)
+        return settings is not None and (settings.consented or not self._rules.require_consent)
+
+    def _unused_for(self, file: PhotoFile) -> str | None:
+        """Why a photo is not even looked at."""
+        settings = self._settings[file.subject]
+        if settings.person.name != file.name:
+            return PhotoReason.NAME_TAKEN
+        return None if self._may_use(file.subject) else PhotoReason.NO_CONSENT
+
+    def _judge(
+        self, todo: Sequence[PhotoFile], now_ns: int, out_of_time: Callable[[], bool]
+    ) -> tuple[dict[str, Row | _Passing], int]:
+        """Verdicts while there is time, and how many photos turned out to be still on their way."""
+        known = (*self._older, *self._rows()) if todo else ()
+        by_digest = {row.digest: row for row in known if row.size != _OUTDATED}
+        sequence = max((row.sequence for row in known), default=0)
+        judged: dict[str, Row | _Passing] = {}
+        on_their_way = 0
+        for file in todo:
+            if out_of_time():
+                break
+            found = self._verdict(file, by_digest, sequence + 1)
+            if isinstance(found, Row):
+                sequence += 1
+                by_digest.setdefault(found.digest, found)
+                copied_slowly = PhotoReason.TRUNCATED in found.reasons and now_ns - file.changed_ns < _TRUNCATED_GRACE_NS
+                if copied_slowly:
+                    on_their_way += 1
+                    continue
+            judged[file.photo] = found
+        return judged, on_their_way
+
+    def _verdict(self, file: PhotoFile, by_digest: Mapping[str, Row], sequence: int) -> Row | _Passing:
+        reason = self._unused_for(file)
+        if reason is not None:
+            return _Passing(file, reason)
+        opened = open_photo(self._folder, file.place)
+        if isinstance(opened, PhotoReason):
+            return _Passing(file, opened)
+        with opened:
+            try:
+                digest = opened.digest
+                known = by_digest.get(digest)
+                verdict = self._look(opened) if known is None else PhotoVerdict(known.reasons, known.template, known.traits)
+            except OSError:
+                return _Passing(file, PhotoReason.UNREADABLE)
+        passing = next((reason for reason in verdict.reasons if reason in PASSING), None)
+        if passing is not None:
+            return _Passing(file, passing)
+        return Row(
+            subject=file.subject, name=file.name, photo=file.photo, digest=digest, size=file.size, changed_ns=file.changed_ns,
+            reasons=verdict.reasons, template=verdict.vector, traits=verdict.traits, sequence=sequence, enrolled=self._utc(),
+        )  # fmt: skip
+
+    # Putting in force
+
+    def _rows(self) -> Iterator[Row]:
+        return (known for known in self._known.values() if isinstance(known, Row))
+
+    def _put_in_force(self, gone: Sequence[str], judged: Mapping[str, Row | _Passing], waiting: int) -> tuple[PhotoEvent, ...]:
+        """Take out, add, coach, commit, and make it the enrolment; the photos whose verdict is news."""
+        leaving = [photo for photo in (*gone, *judged) if isinstance(self._known.get(photo), Row)]
+        if leaving or judged:
+            self._ensure_coached()
+        held_templates = any(isinstance(row, Row) and row.template is not None for row in map(self._known.get, leaving))
+        for photo in gone:
+            del self._known[photo]
+        self._known.update(judged)
+        self._older = ()
+        new = list(_usable(row for row in judged.values() if isinstance(row, Row)))
+        before = dict(self._coach.verdicts)
+        changed = self._coach.change(leaving, new) if leaving or new else frozenset()
+        for photo in changed.union(one.photo for one in new):
+            row = self._known.get(photo)
+            if isinstance(row, Row):
+                self._known[photo] = dataclasses.replace(row, notes=notes.write(self._coach.verdicts[photo]))
+        enrolled = []
+        for photo in changed.union(judged) if not self._rules.keep_photos else ():
+            row = self._known.get(photo)
+            if isinstance(row, Row) and self._is_used(photo):
+                self._known[photo] = dataclasses.replace(row, photo_kept=False)
+                enrolled.append(photo)
+        # No other generation may hold what was taken out.
+        committed = self._commit(drop_older=held_templates)
+        self._committed = committed.problem is None
+        generation = committed.generation or self._enrolment.gallery.generation + 1
+        self._enrolment = self._state(generation, waiting, committed.problem)
+        if committed.generation is not None:
+            self._delete(enrolled)
+        others = sorted(changed.difference(judged).intersection(self._known))
+        events = {photo: self._event(photo) for photo in (*judged, *others)}
+        if self._sidecars is not None:
+            self._sidecars.write({self._places[photo]: event for photo, event in events.items() if photo in self._places})
+        # A number that moved a little is written beside the photo; only another verdict is news.
+        moved = {
+            photo for photo in others if photo in before and _stands(before[photo]) == _stands(self._coach.verdicts[photo])
+        }
+        return tuple(event for photo, event in events.items() if photo not in moved)
+
+    def _ensure_coached(self) -> None:
+        """Tell the coach what is known; only a change needs it, so that a start does not wait for it."""
+        if not self._coached:
+            self._coach.change(new=list(_usable(self._rows())))
+            self._coached = True
+
+    def _commit(self, *, drop_older: bool) -> Committed:
+        if self._rules.read_only:
+            return Committed(None)
+        basis = Row("", "", _BASIS, self._basis, 0, 0, (), None, None, 0, self._utc())
+        rows = [basis, *self._rows(), *self._setting_rows()]
+        committed = self._vault.commit(rows, self._model, self._dimension, drop_older=drop_older)
+        if committed.problem is not None and committed.problem != self._enrolment.problem:
+            log.error("%s", committed.problem)
+        return committed
+
+    def _setting_rows(self) -> Iterator[Row]:
+        """What is said of people, kept beside the rows of their photos: it must hold where the folder cannot be read."""
+        for who, settings in self._settings.items():
+            person = settings.person
+            if person.settings is not None:
+                size, changed_ns = person.settings
+                digest = hashlib.sha256(settings.text.encode("utf-8", "surrogateescape")).hexdigest()
+                file = f"{person.place}/{subject.FILE}"
+                yield Row(who, person.name, file, digest, size, changed_ns, (), None, None, 0, self._utc(), notes=settings.text)
+
+    def _state(self, generation: int, waiting: int, problem: str | None) -> Enrolment:
         names: dict[str, str] = {}
-        for photo in photos:
-            verdict = fresh.get(photo) or self._cache.get(self._digests[photo])
-            if verdict is None:
-                continue
-            names.setdefault(photo.subject, photo.name)
-            if verdict.vector is None:
-                refused.append(_event(photo, verdict))
+        rules = {who: one.said.rules for who, one in self._settings.items() if one.said and one.said.rules}
+        wrong = {who for who, one in self._settings.items() if one.said is None}
+        refused = []
+        for who in sorted(wrong):
+            one = self._settings[who]
+            refused.append(PhotoEvent(who, f"{one.person.name}/{subject.FILE}", False, ("settings",), one.mistake))
+        enrolled = []
+        for photo, known in self._known.items():
+            if isinstance(known, Row) and self._is_used(photo):
+                if known.subject not in names:
+                    names[known.subject] = self.name(known.subject)
+                if known.subject not in wrong and known.template is not None:
+                    enrolled.append(Enrolled(known.subject, photo, known.template))
             else:
-                enrolled.append(Enrolled(photo.subject, photo.photo, verdict.vector))
-        gallery = build(enrolled, self._generation, self._model, self._dimension)
-        return Enrolment(gallery, names, tuple(refused))
+                refused.append(self._event(photo))
+        gallery = build(enrolled, generation, self._model, self._dimension, rules)
+        confusable = self._enrolment.confusable
+        if self._coached and not waiting:
+            confusable = tuple(words.confusable_sentence(pair, self.name) for pair in self._coach.confusable())
+        return Enrolment(gallery, names, tuple(refused), problem, waiting, confusable)
+
+    def _is_used(self, photo: str) -> bool:
+        known = self._known[photo]
+        return isinstance(known, Row) and not known.reasons and notes.is_used(known.notes)
+
+    def _event(self, photo: str) -> PhotoEvent:
+        known = self._known[photo]
+        if isinstance(known, _Passing):
+            return PhotoEvent(known.subject, photo, False, (known.reason,), ADVICE[known.reason])
+        if known.reasons:
+            advised = "; ".join(ADVICE[reason] for reason in known.reasons)
+            return PhotoEvent(known.subject, photo, False, known.reasons, advised)
+        verdict = notes.read(known.notes, known.subject, photo)
+        reasons = (*verdict.reasons, *verdict.warnings)
+        return PhotoEvent(
+            known.subject, photo, verdict.accepted, reasons, words.advice(verdict, self.name), verdict.gain, verdict
+        )
+
+    def _delete(self, photos: Sequence[str]) -> None:
+        """Photos that are enrolled and not to be kept: from here on only their templates are."""
+        for photo in photos:
+            place = self._places.get(photo)
+            if place is not None and not remove_file(self._folder, place):
+                log.warning("%s is enrolled but cannot be deleted; delete it yourself", photo)
 
 
-def _event(photo: PhotoFile, verdict: PhotoVerdict) -> PhotoEvent:
-    return PhotoEvent(photo.subject, photo.photo, verdict.vector is not None, verdict.reasons, verdict.advice)
+def _stands(verdict: RelationalVerdict) -> tuple[object, ...]:
+    return verdict.reasons, verdict.warnings, verdict.duplicate_of, verdict.looks_like and verdict.looks_like.subject
+
+
+def _usable(rows: Iterable[Row]) -> Iterator[UsablePhoto]:
+    """The photos that passed their own judgement, senior first, as the coach takes them."""
+    for row in sorted(rows, key=lambda row: row.sequence):
+        if row.template is not None and row.traits is not None and not row.reasons:
+            traits = row.traits
+            quality = Quality(
+                traits.sharpness, traits.brightness, traits.contrast, traits.yaw, traits.pitch, traits.roll, traits.eye_distance
+            )
+            glasses = None if traits.glasses is None else traits.glasses >= 0.5
+            yield UsablePhoto(row.subject, row.photo, row.digest, row.template, quality, glasses, row.sequence)

@@ -72,8 +72,11 @@ class PhotoReason(StrEnum):
     # What it shows
     NO_FACE = "no_face"
     SEVERAL_FACES = "several_faces"
+    COVERED = "covered"
     NO_TEMPLATE = "no_template"
+    # Whose it is
     NAME_TAKEN = "name_taken"
+    NO_CONSENT = "no_consent"
 
 
 PASSING: Final = frozenset(

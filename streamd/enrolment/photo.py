@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Final
@@ -9,8 +10,11 @@ from typing import Final
 import cv2
 import numpy as np
 
+from streamd.enrolment import attributes, words
+from streamd.enrolment.attributes import AttributeModel
 from streamd.enrolment.images import PhotoReason
-from streamd.values import Float32, QualityReason, Template, UInt8
+from streamd.enrolment.rows import Traits
+from streamd.values import Float32, Quality, QualityReason, Template, UInt8
 from streamd.vision.analysis import AnalysedFace, FaceAnalyser
 
 _RIVAL: Final = 0.5  # a second face of at least this share of the first one's width makes the photo unclear
@@ -41,6 +45,8 @@ ADVICE: Final[dict[str, str]] = {
     PhotoReason.DECODER_UNAVAILABLE: "the picture decoder does not start; see the log, the photo is judged at the next start",
     PhotoReason.NO_FACE: "no face was found; use a photo in which the face fills at least a tenth of the width",
     PhotoReason.SEVERAL_FACES: "several faces are in it; cut the photo so that only the person's own face is left",
+    PhotoReason.COVERED: words.ADVICE[words.COVERED],
+    PhotoReason.NO_CONSENT: "there is no consent that holds today in subject.yaml; add it, or delete the photo",
     PhotoReason.NO_TEMPLATE: "the model gave no template for it; use another photo",
     PhotoReason.NAME_TAKEN: "another folder's name differs only in capitals, spaces or dashes; rename one of the two",
     QualityReason.TOO_SMALL: "the face is too small; use a photo taken from nearer",
@@ -58,10 +64,14 @@ ADVICE: Final[dict[str, str]] = {
 
 @dataclass(frozen=True, slots=True, eq=False)
 class PhotoVerdict:
-    """What a photo is worth: a template (float32 (D,), unit length), or the reasons why it is not used."""
+    """What a photo is worth by itself: a template (float32 (D,), unit length), or the reasons why it is not used.
+
+    traits: how the face looks; None where none was found.
+    """
 
     reasons: tuple[str, ...]
     vector: Float32 | None
+    traits: Traits | None = None
 
     @property
     def advice(self) -> str:
@@ -69,10 +79,15 @@ class PhotoVerdict:
         return "; ".join(ADVICE[reason] for reason in self.reasons)
 
 
-def judge(image: UInt8 | PhotoReason, analyser: FaceAnalyser, embed: Callable[[UInt8], Template | None]) -> PhotoVerdict:
+def judge(
+    image: UInt8 | PhotoReason,
+    analyser: FaceAnalyser,
+    embed: Callable[[UInt8], Template | None],
+    rules: AttributeModel | None = None,
+) -> PhotoVerdict:
     """The verdict on a decoded photo, uint8 (H, W, 3) RGB, or on why there is none.
 
-    `embed` turns one aligned crop (uint8 (150, 150, 3)) into a template.
+    `embed` turns one aligned crop (uint8 (150, 150, 3)) into a template; `rules` tell glasses and coverings, if there are any.
     """
     if isinstance(image, PhotoReason):
         return PhotoVerdict((image,), None)
@@ -81,10 +96,25 @@ def judge(image: UInt8 | PhotoReason, analyser: FaceAnalyser, embed: Callable[[U
         return PhotoVerdict((PhotoReason.NO_FACE,), None)
     if len(faces) > 1 and _width(faces[1]) >= _RIVAL * _width(faces[0]):
         return PhotoVerdict((PhotoReason.SEVERAL_FACES,), None)
-    if not faces[0].quality.good:
-        return PhotoVerdict(faces[0].quality.reasons, None)
-    template = embed(faces[0].crop)
-    return PhotoVerdict((PhotoReason.NO_TEMPLATE,), None) if template is None else PhotoVerdict((), template.vector)
+    quality, crop = faces[0].quality, faces[0].crop
+    traits = _traits(quality)
+    if not quality.good:
+        return PhotoVerdict(quality.reasons, None, traits)
+    template = embed(crop)
+    if template is None:
+        return PhotoVerdict((PhotoReason.NO_TEMPLATE,), None, traits)
+    if rules is not None:
+        seen = attributes.judge(rules, template.vector, crop)
+        traits = dataclasses.replace(traits, glasses=float(seen.glasses), covered=float(seen.covered))
+        if seen.covered:
+            return PhotoVerdict((PhotoReason.COVERED,), None, traits)
+    return PhotoVerdict((), template.vector, traits)
+
+
+def _traits(quality: Quality) -> Traits:
+    return Traits(
+        quality.sharpness, quality.brightness, quality.contrast, quality.yaw, quality.pitch, quality.roll, quality.eye_distance
+    )
 
 
 def _faces(image: UInt8, analyser: FaceAnalyser) -> list[AnalysedFace]:

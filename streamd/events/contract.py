@@ -287,7 +287,10 @@ class GalleryState(Payload):
     templates: Annotated[int, About("photos in use", low=0)]
     generation: Annotated[int, About("counts the changes", low=0)]
     changed: Annotated[datetime | None, About("the last change; null before the first")]
-    problems: Annotated[tuple[PhotoProblem, ...], About("photos that cannot be used")] = ()
+    waiting: Annotated[int, About("photos that are still to be judged", low=0)] = 0
+    refused: Annotated[int, About("photos that are not used", low=0)] = 0
+    problems: Annotated[tuple[PhotoProblem, ...], About("the first hundred photos that are not used")] = ()
+    confusable: Annotated[tuple[str, ...], About("people whom the door may confuse, one sentence for each pair")] = ()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -299,7 +302,8 @@ class GalleryEvent(Payload):
     subject: Annotated[str, About("the folder name of the person")]
     verdict: Annotated[Verdict, About("`accepted` or `refused`")]
     reasons: Annotated[tuple[str, ...], About("why it was refused, or what is weak about it")] = ()
-    advice: Annotated[str | None, About("what a better photo would show")] = None
+    advice: Annotated[str | None, About("what to do, one sentence")] = None
+    gain: Annotated[float | None, About("how much it adds to the person's other photos", low=0, high=1, digits=2)] = None
     generation: Annotated[int, About("generation of the gallery after it", low=0)]
     at: _At
 

@@ -8,7 +8,7 @@ import pytest
 
 from streamd.enrolment.coach import CoachReason, CoachWarning, Confusable, Likeness, RelationalVerdict
 from streamd.enrolment.coverage import coverage
-from streamd.enrolment.folder import SUFFIXES
+from streamd.enrolment.images import SUFFIXES
 from streamd.enrolment.words import ADVICE, COVERED, advice, confusable_sentence, sidecar, sidecar_name, subject_lines, worth
 
 

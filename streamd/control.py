@@ -1,0 +1,128 @@
+"""The control socket, `<state>/control`: how commands on this machine speak to the daemon that runs, with or without a broker.
+
+A stream socket of mode 0600. One line of JSON asks, `{"command": "forget", "subject": "anna"}`; lines of JSON answer, the last
+of which holds `ok` and `message`. Whoever may open the socket may do anything: it is the owner of the state or root.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import logging
+import os
+import socket
+import threading
+from collections.abc import Callable, Iterator, Mapping
+from pathlib import Path
+from typing import Any, Final
+
+from streamd.errors import StreamdError, UnavailableError
+
+log = logging.getLogger(__name__)
+
+NAME: Final = "control"
+_MAX_LINE: Final = 1 << 20
+_PATIENCE: Final = 5.0  # seconds for which a client may be silent before it is hung up on
+
+Answer = Mapping[str, Any]
+Handler = Callable[[Mapping[str, Any]], Iterator[Answer]]
+"""Takes what was asked, gives answers as they come; raises StreamdError where it cannot be done."""
+
+
+class ControlServer:
+    """Answers one client after the other; `run` is the body of its thread."""
+
+    def __init__(self, state: Path, handlers: Mapping[str, Handler]) -> None:
+        """Raises UnavailableError where the socket cannot be made. The state folder is held by this process already."""
+        self._handlers = handlers
+        self._stopping = threading.Event()
+        self._path = state / NAME
+        try:
+            with _short(state) as short:
+                self._path.unlink(missing_ok=True)
+                self._socket = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM | socket.SOCK_CLOEXEC)
+                before = os.umask(0o177)
+                try:
+                    self._socket.bind(short)
+                finally:
+                    os.umask(before)
+                self._socket.listen(4)
+        except OSError as error:
+            raise UnavailableError(
+                f"{self._path}: the control socket cannot be made ({error.strerror}); set `state` to a folder on a local disk"
+            ) from None
+        self._socket.settimeout(0.5)
+
+    def run(self) -> None:
+        """Serve until stopped."""
+        with self._socket:
+            while not self._stopping.is_set():
+                with contextlib.suppress(TimeoutError):
+                    client, _ = self._socket.accept()
+                    with client, contextlib.suppress(OSError):
+                        client.settimeout(_PATIENCE)
+                        self._serve(client)
+        self._path.unlink(missing_ok=True)
+
+    def stop(self) -> None:
+        """End; a client that is being served is hung up on when its next answer is due."""
+        self._stopping.set()
+
+    def _serve(self, client: socket.socket) -> None:
+        with client.makefile("rb") as lines:
+            line = lines.readline(_MAX_LINE)
+        for answer in self._answers(line):
+            client.sendall(json.dumps(answer, ensure_ascii=False, default=str).encode() + b"\n")
+            if self._stopping.is_set():
+                return
+
+    def _answers(self, line: bytes) -> Iterator[Answer]:
+        try:
+            asked = json.loads(line)
+        except (ValueError, RecursionError):
+            asked = None
+        handler = self._handlers.get(str(asked.get("command"))) if isinstance(asked, dict) else None
+        if handler is None:
+            yield {"ok": False, "message": f"expected one of these commands: {', '.join(sorted(self._handlers))}"}
+            return
+        try:
+            yield from handler(asked)
+        except StreamdError as error:
+            yield {"ok": False, "message": str(error)}
+        except Exception as error:  # a fault of one command harms no other
+            log.exception("the command %s failed", asked.get("command"))
+            yield {"ok": False, "message": f"it failed: {error!r}; the daemon's log has more"}
+
+
+def ask(state: Path, command: str, timeout: float = 30.0, **what: object) -> Iterator[dict[str, Any]]:
+    """Ask the daemon of a state folder; the answers as they come.
+
+    timeout: seconds between two answers. Raises UnavailableError where no daemon runs or it does not answer.
+    """
+    try:
+        with _short(state) as short, socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as server:
+            server.settimeout(timeout)
+            server.connect(short)
+            server.sendall(json.dumps({"command": command, **what}).encode() + b"\n")
+            server.shutdown(socket.SHUT_WR)
+            with server.makefile("rb") as lines:
+                for line in lines:
+                    yield json.loads(line)
+    except TimeoutError:
+        raise UnavailableError(f"{state / NAME}: the daemon did not answer within {timeout:g} s; see its log") from None
+    except (FileNotFoundError, ConnectionRefusedError):
+        raise UnavailableError(f"no streamd runs on {state}; start it, or name its configuration with --config") from None
+    except OSError as error:
+        raise UnavailableError(
+            f"{state / NAME}: {(error.strerror or 'error').lower()}; run this as the daemon's user"
+        ) from None
+
+
+@contextlib.contextmanager
+def _short(state: Path) -> Iterator[str]:
+    """The socket's address; a path of more than 107 bytes is none (unix(7)), so it goes by the folder's descriptor."""
+    folder = os.open(state, os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
+    try:
+        yield f"/proc/self/fd/{folder}/{NAME}"
+    finally:
+        os.close(folder)

@@ -1,0 +1,216 @@
+"""The gallery's keeper: the body of the thread that watches the enrolment folder and hands out every new gallery.
+
+A look at the folder takes what went and what was set into force at once, and judges new photos in slices, so that ten thousand
+of them keep nobody waiting who drops one more. The thread works at low priority: whoever stands at the door comes first.
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+import queue
+import threading
+import time
+from collections.abc import Callable, Iterator
+from concurrent.futures import Future
+from contextlib import suppress
+from pathlib import Path
+from typing import Final, TypeVar
+
+import watchfiles
+
+from streamd.clock import Clock
+from streamd.enrolment.folder import Enrolment, EnrolmentFolder, PhotoEvent
+from streamd.enrolment.listing import is_remote
+
+log = logging.getLogger(__name__)
+
+_POLL_SECONDS: Final = 1.0  # where the file system tells nothing
+_RESCAN_SECONDS: Final = 30.0  # file-system events can be lost; a look at the folder cannot
+_SLICE_SECONDS: Final = (0.25, 5.0)  # the shortest and longest time for which photos are judged before a new gallery is made
+_FIRST_SECONDS: Final = (
+    1.5  # at the start, before the cameras are opened: a few new photos are then in force from the first frame
+)
+_OVERHEAD: Final = 0.1  # share of the time that making galleries may take while many photos are judged
+_GOOD_FOR: Final = 60.0  # seconds for which a sign of life holds
+_NICENESS: Final = 10
+
+Answer = TypeVar("Answer")
+
+
+class GalleryKeeper:
+    """Runs an `EnrolmentFolder`; `run` is the thread's body, everything else may be called from any thread.
+
+    open_folder: makes the folder on the keeper's own thread. prepare: makes what judging photos needs, called when a photo is
+    seen coming. close_idle: may free it again, called whenever there is nothing to judge. in_force: told of each new
+    enrolment and of the photos whose verdict is news.
+    """
+
+    def __init__(
+        self,
+        folder: Path,
+        open_folder: Callable[[], EnrolmentFolder],
+        prepare: Callable[[], object],
+        close_idle: Callable[[], None],
+        in_force: Callable[[Enrolment, tuple[PhotoEvent, ...]], None],
+        *,
+        settle_seconds: float,
+        poll_seconds: float | None,
+        clock: Clock,
+        alive: Callable[[float], None],
+        progress: Callable[[str], None],
+    ) -> None:
+        """settle_seconds: how long a photo must be left alone. poll_seconds: between looks; None: as the file system allows.
+        alive: told for how many seconds the thread may now be silent. progress: what the start is busy with, for people.
+        """
+        self._path = folder
+        self._open_folder = open_folder
+        self._prepare = prepare
+        self._close_idle = close_idle
+        self._in_force = in_force
+        self._settle = settle_seconds
+        self._poll = poll_seconds
+        self._clock = clock
+        self._alive = alive
+        self._progress = progress
+        self._stopping = threading.Event()
+        self._look = threading.Event()
+        self._tasks: queue.SimpleQueue[Callable[[EnrolmentFolder], None]] = queue.SimpleQueue()
+        self._changes: Iterator[set[watchfiles.main.FileChange]] | None = None
+        self._unwatched = False
+        self.ready = threading.Event()
+        """Set once the gallery that was there at the start is in force."""
+
+    def stop(self) -> None:
+        """Ask the thread to end."""
+        self._stopping.set()
+        self._look.set()
+
+    def reload(self) -> None:
+        """Look at the folder now."""
+        self._look.set()
+
+    def ask(self, task: Callable[[EnrolmentFolder], Answer]) -> Future[Answer]:
+        """Have something done with the folder on the keeper's thread, between two looks."""
+        answer: Future[Answer] = Future()
+
+        def run(folder: EnrolmentFolder) -> None:
+            if answer.set_running_or_notify_cancel():
+                try:
+                    answer.set_result(task(folder))
+                except Exception as error:  # noqa: BLE001, it is for whoever asked
+                    answer.set_exception(error)
+
+        self._tasks.put(run)
+        self._look.set()
+        return answer
+
+    def run(self) -> None:
+        """Watch the folder until stopped."""
+        with suppress(OSError):  # a sandbox may forbid it
+            os.setpriority(os.PRIO_PROCESS, threading.get_native_id(), _NICENESS)
+        folder = self._open_folder()
+        slice_seconds = _FIRST_SECONDS
+        while not self._stopping.is_set():
+            self._look.clear()
+            self._run_tasks(folder)
+            settles_in, overhead = self._refresh(folder, slice_seconds)
+            self.ready.set()
+            slice_seconds = min(max(overhead / _OVERHEAD, _SLICE_SECONDS[0]), _SLICE_SECONDS[1])
+            if folder.enrolment.waiting:
+                continue
+            if settles_in is None:
+                self._close_idle()
+                self._wait()
+            else:
+                began = self._clock.monotonic()
+                self._prepare()
+                self._look.wait(max(0.01, settles_in - (self._clock.monotonic() - began)))
+        self._changes = None
+
+    def _run_tasks(self, folder: EnrolmentFolder) -> None:
+        while True:
+            try:
+                task = self._tasks.get_nowait()
+            except queue.Empty:
+                return
+            task(folder)
+
+    def _refresh(self, folder: EnrolmentFolder, slice_seconds: float) -> tuple[float | None, float]:
+        """One look; when a photo that is being written may have settled, and the seconds that were not spent judging."""
+        began = self._clock.monotonic()
+        judging = 0.0
+        first: float | None = None
+
+        def out_of_time() -> bool:
+            nonlocal first, judging
+            now = self._clock.monotonic()
+            first = now if first is None else first
+            judging = now - first
+            self._alive(_GOOD_FOR)
+            return self._stopping.is_set() or judging >= slice_seconds
+
+        self._alive(_GOOD_FOR)
+        before = folder.enrolment
+        found = folder.refresh(time.time_ns(), round(self._settle * 1e9), out_of_time)
+        if found.enrolment is not before or found.judged:
+            self._in_force(found.enrolment, found.judged)
+        if found.enrolment.waiting:
+            self._progress(f"judging photos, {found.enrolment.waiting} to go")
+        return found.settles_in, self._clock.monotonic() - began - judging
+
+    # Waiting for a change
+
+    def _wait(self) -> None:
+        """Return when the folder may have changed, or when it is time for a look anyway."""
+        if self._poll is not None:
+            self._look_within(self._poll)
+        elif not self._path.is_dir() or is_remote(self._path):
+            self._look_within(_POLL_SECONDS)
+        else:
+            self._wait_for_change()
+
+    def _wait_for_change(self) -> None:
+        try:
+            self._watch()
+            self._unwatched = False
+        except (OSError, RuntimeError) as error:  # no more inotify watches, or a file system that has none
+            self._changes = None
+            if not self._unwatched:
+                log.warning("%s cannot be watched (%s); it is looked at every %g s meanwhile", self._path, error, _POLL_SECONDS)
+            self._unwatched = True
+            self._look_within(_POLL_SECONDS)
+
+    def _watch(self) -> None:
+        """Return when the file system tells a change; raises OSError where it cannot."""
+        if self._changes is None:
+            # Kept from look to look, so that nothing is missed that happens during one; what came before shows in the next.
+            self._changes = watchfiles.watch(
+                self._path, debounce=100, step=20, rust_timeout=250, yield_on_timeout=True, watch_filter=_is_of_interest,
+                stop_event=self._look, raise_interrupt=False,
+            )  # fmt: skip
+            next(self._changes, None)
+            return
+        waited = self._clock.monotonic()
+        for changes in self._changes:
+            now = self._clock.monotonic()
+            self._alive(_GOOD_FOR)
+            if self._stopping.is_set():
+                return
+            if changes and all(Path(path) != self._path for _, path in changes):
+                return
+            if changes or now - waited > _RESCAN_SECONDS:
+                break
+        self._changes = None  # asked to look, or the folder may be another one by now
+
+    def _look_within(self, seconds: float) -> None:
+        deadline = self._clock.monotonic() + seconds
+        while (left := deadline - self._clock.monotonic()) > 0 and not self._look.wait(min(left, 0.5)):
+            if self._stopping.is_set():
+                return
+            self._alive(_GOOD_FOR)
+
+
+def _is_of_interest(_change: watchfiles.Change, path: str) -> bool:
+    """Not what the keeper itself writes: a sidecar, or its temporary file."""
+    return not path.endswith((".verdict.json", ".verdict.json.tmp"))

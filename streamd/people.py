@@ -1,0 +1,207 @@
+"""What a person may ask for: to be forgotten, with a proof, and to be handed everything that is kept of them.
+
+Every place that keeps something of people is a `PersonalStore`, and `assembly.personal_stores` is the one list of them: a
+new store that is not in it is found by nobody's request. What the broker keeps (`last_seen`) goes with the enrolment; what
+was written to the system's journal is the system's to delete (docs/privacy.md).
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import shutil
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Protocol
+
+from streamd.enrolment.folder import EnrolmentFolder
+from streamd.enrolment.images import SUFFIXES
+from streamd.enrolment.listing import list_folder
+from streamd.enrolment.proof import contains
+from streamd.enrolment.rows import Row
+from streamd.enrolment.seal import Seal
+from streamd.errors import GalleryError
+from streamd.values import Float32
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Person:
+    """Somebody of whom something is kept. subject: their id. folders: the names of their folders. rows: their photos'."""
+
+    subject: str
+    name: str
+    folders: tuple[str, ...]
+    rows: tuple[Row, ...]
+
+    @property
+    def templates(self) -> tuple[Float32, ...]:
+        """Their templates, float32 (D,) each."""
+        return tuple(row.template for row in self.rows if row.template is not None)
+
+
+class PersonalStore(Protocol):
+    """A place that keeps something of people. Errors of the disk are raised as OSError."""
+
+    def forget(self, person: Person) -> list[str]:
+        """Delete everything of a person; what was deleted, in words."""
+
+    def export(self, person: Person, into: Path) -> list[str]:
+        """Write everything of a person into a folder; the names of the files."""
+
+
+@dataclass(frozen=True, slots=True)
+class Forgotten:
+    """That somebody was forgotten. removed: what was deleted. found: where something of theirs still is, which must be nowhere.
+    files: how many were searched; unread: those that could not be, which prove nothing.
+    """
+
+    subject: str
+    removed: tuple[str, ...]
+    found: tuple[str, ...]
+    files: int
+    unread: tuple[str, ...]
+
+    @property
+    def sentence(self) -> str:
+        """The result in words."""
+        if self.found:
+            return f"{self.subject}: something is still there: {', '.join(self.found)}; delete it by hand"
+        unread = f"; {len(self.unread)} could not be searched: {', '.join(self.unread)}" if self.unread else ""
+        return (
+            f"{self.subject} is forgotten: neither name nor template is in any of the {self.files} files of the state{unread}"
+        )
+
+
+def find(folder: EnrolmentFolder, path: Path, who: str) -> Person:
+    """The person with this id or name, of the enrolment folder at `path`. Raises GalleryError where there is none."""
+    by_id = {person.subject: person.name for person in list_folder(path).people}
+    rows = folder.rows
+    subjects = {row.subject for row in rows} | by_id.keys()
+    names = {subject: folder.name(subject) for subject in subjects}
+    subject = next((one for one in sorted(subjects) if who in (one, names[one], by_id.get(one))), None)
+    if subject is None:
+        known = ", ".join(sorted(subjects)) or "nobody"
+        raise GalleryError(f"there is no {who!r} in {path}; there is: {known}")
+    folders = tuple(person.place for person in list_folder(path).people if person.subject == subject)
+    return Person(subject, names[subject], folders, tuple(row for row in rows if row.subject == subject))
+
+
+def forget(person: Person, stores: Sequence[PersonalStore], state: Path, seals: Sequence[Seal]) -> Forgotten:
+    """Delete a person from every store, then search every file of the state for their name and templates.
+
+    Raises GalleryError where something cannot be deleted.
+    """
+    removed: list[str] = []
+    for store in stores:
+        try:
+            removed += store.forget(person)
+        except OSError as error:
+            why = f"{error.filename}: {(error.strerror or 'error').lower()}"
+            raise GalleryError(f"{person.subject} is not forgotten: {why}; mend that and ask again") from None
+    searched = contains(state, _traces(person), seals)
+    # Other people's photos may name them in what the camera wrote into the file; that is not ours to delete.
+    found = {str(one.path) for one in searched.found if one.sealed or one.path.suffix.lower() not in SUFFIXES}
+    return Forgotten(
+        person.subject,
+        tuple(removed),
+        tuple(sorted(found)),
+        searched.files,
+        tuple(str(path) for path in searched.unread),
+    )
+
+
+def export(person: Person, stores: Sequence[PersonalStore], into: Path) -> list[str]:
+    """Write everything that is kept of a person into a new folder; the names of the files. Raises GalleryError."""
+    try:
+        into.mkdir(mode=0o700, parents=True)
+        return [name for store in stores for name in store.export(person, into)]
+    except OSError as error:
+        raise GalleryError(f"{error.filename or into}: {(error.strerror or 'error').lower()}; choose another folder") from None
+
+
+def _traces(person: Person) -> list[bytes | re.Pattern[bytes]]:
+    """What a person's data would be recognised by: templates and digests bit for bit, names as whole words."""
+    exact: list[bytes | re.Pattern[bytes]] = [template.tobytes() for template in person.templates]
+    exact += [bytes.fromhex(row.digest) for row in person.rows]
+    words = {person.subject, person.name, *person.folders}
+    for word in words:
+        text = re.escape(os.fsencode(word))
+        exact.append(re.compile(rb"(?<![0-9A-Za-z_-])" + text + rb"(?![0-9A-Za-z_-])", re.IGNORECASE))
+    return exact
+
+
+class PhotoStore:
+    """The photos, sidecars and settings in a person's folder."""
+
+    def __init__(self, folder: Path) -> None:
+        self._folder = folder
+
+    def forget(self, person: Person) -> list[str]:
+        """See `PersonalStore`."""
+        gone = []
+        for place in person.folders:
+            path = self._folder / place
+            gone += [str(one.relative_to(self._folder)) for one in path.rglob("*")]
+            shutil.rmtree(path)
+        return gone
+
+    def export(self, person: Person, into: Path) -> list[str]:
+        """See `PersonalStore`."""
+        for place in person.folders:
+            shutil.copytree(self._folder / place, into / "photos" / place, symlinks=True)
+        return [str(one.relative_to(into)) for one in (into / "photos").rglob("*") if one.is_file()]
+
+
+class TemplateStore:
+    """The rows of the vault: templates, verdicts and settings."""
+
+    def __init__(self, folder: EnrolmentFolder) -> None:
+        self._folder = folder
+
+    def forget(self, person: Person) -> list[str]:
+        """See `PersonalStore`; the photos must be gone before."""
+        self._folder.forget(person.subject)
+        return [f"{len(person.rows)} verdicts, {len(person.templates)} templates"]
+
+    def export(self, person: Person, into: Path) -> list[str]:
+        """See `PersonalStore`."""
+        told = [
+            {
+                "photo": row.photo,
+                "sha256": row.digest,
+                "enrolled": row.enrolled.isoformat(),
+                "used": row.template is not None and not row.reasons,
+                "reasons": row.reasons,
+                "template": None if row.template is None else [round(float(value), 6) for value in row.template],
+            }
+            for row in person.rows
+        ]
+        (into / "templates.json").write_text(json.dumps(told, indent=1, ensure_ascii=False) + "\n")
+        return ["templates.json"]
+
+
+class PictureStore:
+    """Annotated pictures of decisions (`debug.pictures`), which are named by whom they show."""
+
+    def __init__(self, folder: Path) -> None:
+        self._folder = folder
+
+    def forget(self, person: Person) -> list[str]:
+        """See `PersonalStore`."""
+        gone = self._of(person)
+        for path in gone:
+            path.unlink(missing_ok=True)
+        return [str(path) for path in gone]
+
+    def export(self, person: Person, into: Path) -> list[str]:
+        """See `PersonalStore`."""
+        found = self._of(person)
+        for path in found:
+            (into / "pictures").mkdir(exist_ok=True)
+            shutil.copy2(path, into / "pictures" / path.name)
+        return [f"pictures/{path.name}" for path in found]
+
+    def _of(self, person: Person) -> list[Path]:
+        return sorted(self._folder.glob(f"*-visit*-identified-{person.subject}.jpg"))
