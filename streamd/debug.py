@@ -72,7 +72,7 @@ class PictureFolder:
         """Write the picture of a decision and remove the oldest beyond the limit; a full disk costs the picture only."""
         picture = annotate(frame.image, tracks, decided, decision)
         who = "" if decision.subject is None else f"-{decision.subject}"
-        path = self._folder / f"{frame.wall:%Y%m%dT%H%M%S}-{frame.camera}-visit{visit}-{decision.outcome.value}{who}.jpg"
+        path = self._folder / f"{frame.wall:%Y%m%dT%H%M%S}-{frame.camera}-visit{visit}{who}-{decision.outcome.value}.jpg"
         encoded, data = cv2.imencode(".jpg", np.ascontiguousarray(picture[:, :, ::-1]), [cv2.IMWRITE_JPEG_QUALITY, 90])
         try:
             if encoded:

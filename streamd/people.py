@@ -204,4 +204,4 @@ class PictureStore:
         return [f"pictures/{path.name}" for path in found]
 
     def _of(self, person: Person) -> list[Path]:
-        return sorted(self._folder.glob(f"*-visit*-identified-{person.subject}.jpg"))
+        return sorted(self._folder.glob(f"*-visit*-{person.subject}-identified.jpg"))
