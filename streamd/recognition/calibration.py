@@ -56,6 +56,18 @@ class Calibration(BaseModel):
         near = np.interp(scores, self.scores, self.ratios[row])
         return near if share == 0 else near + share * (np.interp(scores, self.scores, self.ratios[row + 1]) - near)
 
+    def log_likelihood_ratios_of_pairs(self, scores: Float32, eye_distances: Float32) -> Float64:
+        """The same for many scores, each at an eye distance of its own: float32 of one shape, to float64 of that shape."""
+        if not (np.isfinite(scores).all() and np.isfinite(eye_distances).all()):
+            raise ValueError("expected finite scores and eye distances")
+        knots = np.array(self.eye_distances)
+        place = np.interp(eye_distances, knots, np.arange(len(knots)))
+        ratios = np.zeros(scores.shape)
+        for row, values in enumerate(self.ratios):
+            share = np.maximum(1 - np.abs(place - row), 0)
+            ratios += share * np.interp(scores, self.scores, values)
+        return ratios
+
     def log_likelihood_ratio(self, score: float, eye_distance: float) -> float:
         """Nats for one person against two, of a cosine (-1..1) at that many pixels between the eyes.
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 
+import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -34,6 +35,15 @@ finite = st.floats(allow_nan=False, allow_infinity=False)
 )
 def test_between_knots_the_evidence_lies_on_straight_lines(score: float, eye_distance: float, nats: float) -> None:
     assert TABLE.log_likelihood_ratio(score, eye_distance) == pytest.approx(nats)
+
+
+def test_many_pairs_are_read_off_as_each_alone() -> None:
+    scores = np.linspace(-1, 1, 60, dtype=np.float32).reshape(12, 5)
+    eyes = np.linspace(5, 60, 60, dtype=np.float32)[::-1].reshape(12, 5)
+
+    alone = [SHIPPED.log_likelihood_ratio(float(s), float(e)) for s, e in zip(scores.flat, eyes.flat, strict=True)]
+
+    assert SHIPPED.log_likelihood_ratios_of_pairs(scores, eyes).ravel().tolist() == pytest.approx(alone, abs=1e-4)
 
 
 @given(finite, finite)
