@@ -32,12 +32,14 @@ def parser() -> argparse.ArgumentParser:
     rules.set_defaults(run=_attributes)
     verdicts = commands.add_parser("coach", help="measure how true the verdicts on enrolled photos are")
     verdicts.set_defaults(run=_coach)
-    for one in (measure, fit, rules, verdicts):
+    group = commands.add_parser("group", help="measure how well the visits of strangers are put together")
+    group.set_defaults(run=_group)
+    for one in (measure, fit, rules, verdicts, group):
         one.add_argument(
             "--card", type=Path, default=SHIPPED / "sface.json", help="the model's card (default: the shipped one)"
         )
         one.add_argument("--json", action="store_true", help="print JSON")
-    for one in (ship, measure, fit, rules, verdicts):
+    for one in (ship, measure, fit, rules, verdicts, group):
         one.add_argument(
             "--data", type=Path, required=True, help="folder with lfw-rest.tar, lfw-view2.tar, fairface-10k.tar and clips/"
         )
@@ -100,6 +102,14 @@ def _coach(given: argparse.Namespace) -> dict[str, Any]:
     from training import coach
 
     return coach.measure(given.data, given.card, given.cache)
+
+
+def _group(given: argparse.Namespace) -> dict[str, Any]:
+    from streamd.recognition.card import read_card
+    from training.group import lfw_view2
+    from training.scores import of_card
+
+    return dict(lfw_view2(given.data, *of_card(given.card), read_card(given.card).calibration, given.cache))
 
 
 if __name__ == "__main__":
