@@ -638,7 +638,7 @@ class UnknownVisits:
         found = self._seal.unseal(blob, _purpose(kind))
         if not isinstance(found, SealFault) and found.label.version == _VERSION:
             # Sealed by this program under this key: what is inside is whole, and as it was written.
-            line, _, rest = found.data.partition(b"\n")
+            line, _, rest = bytes(found.data).partition(b"\n")
             facts = json.loads(line)
             if facts.pop("file") == name:
                 return _File(found.label, facts, rest, len(blob))

@@ -79,17 +79,25 @@ def test_a_look_against_a_visit_is_worth_what_it_is_worth_against_a_gallery() ->
         for look, row, one in zip(looks, scores, qualities, strict=True)
     ]
 
-    known = Neighbours(TABLE, 3)
-    known.add({"visit": Looks.of(looks, qualities)})
-    found = known.linked(Looks.of(photo, [quality(1000.0)]), 0.1)
+    expected = pytest.approx({"visit": float(evidence(comparisons, TABLE)[0][0])}, rel=1e-5)
 
-    assert found["visit"] == pytest.approx(float(evidence(comparisons, TABLE)[0][0]), rel=1e-5)
+    one, other = Looks.of(looks, qualities), Looks.of(photo, [quality(1000.0)])
+    for known, new in ((one, other), (other, one)):
+        neighbours = Neighbours(TABLE, 3)
+        neighbours.add({"visit": known})
+        assert neighbours.linked(new, 0.1) == expected
 
 
 def test_looks_of_one_visit_count_for_less_than_looks_of_many() -> None:
     """Cosine 1 is 10 nats for a pair; with rho = 0.5, two looks count as 4/3 and three as 3/2, from either side."""
     assert near(a=at(0)).linked(at(0), BOUND) == pytest.approx({"a": 10.0})
     assert near(a=at(0, 0)).linked(at(0, 0, 0), BOUND) == pytest.approx({"a": 10.0 * 4 / 3 * 3 / 2})
+
+
+def test_many_looks_that_are_each_worth_little_are_enough_together() -> None:
+    """Cosine 0.38 is 1.2 nats; a hundred looks count as 200/101 from either side: 4.7 nats, where one pair would not do."""
+    assert near(a=at(0)).linked(at(67.67), BOUND) == {}
+    assert near(a=at(*[0] * 100)).linked(at(*[67.67] * 100), BOUND) == pytest.approx({"a": 1.2 * (200 / 101) ** 2}, abs=0.02)
 
 
 looks = st.lists(st.floats(0, 180), min_size=1, max_size=4).map(lambda degrees: at(*degrees))
@@ -175,11 +183,14 @@ def test_an_id_that_somebody_has_is_not_given_again() -> None:
 
 
 def test_a_template_that_was_removed_is_in_memory_no_more() -> None:
-    known = near(a=at(10, 11), b=at(50, 51))
-    known.remove(["a"])
+    """Whether its room is closed at once, as the second time here, or later."""
+    known = near(**{name: at(10.0 * number, 10.0 * number + 1) for number, name in enumerate("abcdef")})
+    for removed, angle in (("b", 10.0), ("e", 40.0)):
+        known.remove([removed])
 
-    assert not np.isin(at(10, 11).vectors, known._vectors).all(axis=1).any()
-    assert known.linked(at(10), 0.1).keys() == {"b"} == near(b=at(50, 51)).linked(at(10), 0.1).keys()
+        assert not (known._vectors == at(angle).vectors).all(axis=1).any()
+        assert removed not in known.linked(at(angle), 0.1)
+    assert known.linked(at(30.0), 0.1) == near(a=at(0, 1), c=at(20, 21), d=at(30, 31), f=at(50, 51)).linked(at(30.0), 0.1)
 
 
 def test_the_bound_follows_from_how_many_are_compared() -> None:
