@@ -58,7 +58,7 @@ _VISIT: Final = re.compile(r"[a-zA-Z0-9][a-zA-Z0-9_-]{0,79}")
 _LOOKS, _PHOTOS, _IGNORED, _NAMES = ".looks", ".photos", ".ignored", "names"
 
 _NUMBERS: Final = 9  # beside a template: its quality in the order of Quality, its weight, seconds since the visit began
-_EYES, _WEIGHT, _SECONDS = 6, 7, 8
+_EYES, _WEIGHT, _SECONDS = -3, -2, -1
 _OVERHEAD: Final = 2048  # bytes of a visit's files beside photos and templates, at most
 _UNIT_TOLERANCE: Final = 1e-3
 
@@ -186,16 +186,19 @@ class _Kept:
     started: datetime
     ended: datetime
     model: str
-    looks: Looks
-    numbers: Float32  # (N, _NUMBERS)
+    rows: Float32  # (N, D + _NUMBERS), as in the file: as objects of their own they would take most of the start
     size: int
 
     @property
+    def looks(self) -> Looks:
+        return Looks(self.rows[:, :-_NUMBERS], self.rows[:, _EYES], self.rows[:, _WEIGHT])
+
+    @property
     def qualities(self) -> tuple[Quality, ...]:
-        return tuple(Quality(*row) for row in self.numbers[:, :_WEIGHT].tolist())
+        return tuple(Quality(*row) for row in self.rows[:, -_NUMBERS:_WEIGHT].tolist())
 
     def wall(self, place: int) -> datetime:
-        return self.started + timedelta(seconds=float(self.numbers[place, _SECONDS]))
+        return self.started + timedelta(seconds=float(self.rows[place, _SECONDS]))
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -329,15 +332,16 @@ class UnknownVisits:
             [(*_values(one.quality), weight(one.quality), (one.wall - visit.started).total_seconds()) for one in chosen],
             np.float32,
         )
+        rows = np.hstack([looks.vectors, numbers])
         try:
             photos = {"lengths": [len(look.photo) for look in chosen]}
             facts["photos"] = self._write(visit.visit + _PHOTOS, "photos", photos, b"".join(look.photo for look in chosen))
-            size = self._write(visit.visit + _LOOKS, "", facts, np.hstack([looks.vectors, numbers]).tobytes())
+            size = self._write(visit.visit + _LOOKS, "", facts, rows.tobytes())
         except OSError as error:
             self._unlink([visit.visit + _LOOKS, visit.visit + _PHOTOS])
             problem = f"{self._folder}: the visit cannot be kept ({error.strerror}); make room on the disk"
             return Filed(Filing.NOT_WRITTEN, dropped=dropped, problem=problem)
-        self._take_up([_kept(visit.visit, facts, looks, numbers, self._model, size)])
+        self._take_up([_kept(visit.visit, facts, rows, self._model, size)])
         self._visitors.take(visit.visit, placed)
         problem = self._write_names() if placed.merged else ""
         return Filed(Filing.KEPT, placed.visitor, placed.merged, dropped, problem)
@@ -608,9 +612,7 @@ class UnknownVisits:
             elif name.endswith(_LOOKS) and (found := self._read(name, "")) is not None:
                 facts = found.facts
                 visit = name.removesuffix(_LOOKS)
-                vectors, numbers = np.split(found.rows(_NUMBERS), [found.label.dimension], axis=1)
-                looks = Looks(vectors, numbers[:, _EYES], numbers[:, _WEIGHT])
-                visits.append(_kept(visit, facts, looks, numbers, found.label.model, found.size))
+                visits.append(_kept(visit, facts, found.rows(_NUMBERS), found.label.model, found.size))
                 self._visitors.restore(visit, facts["visitor"], _time(facts["born"]))
                 unions += [(facts["visitor"], merged) for merged in facts["merged"]]
             elif name.endswith(_IGNORED) and (found := self._read(name, "ignored")) is not None:
@@ -639,7 +641,7 @@ class UnknownVisits:
         if not isinstance(found, SealFault) and found.label.version == _VERSION:
             # Sealed by this program under this key: what is inside is whole, and as it was written.
             line, _, rest = bytes(found.data).partition(b"\n")
-            facts = json.loads(line)
+            facts = json.loads(line.decode())
             if facts.pop("file") == name:
                 return _File(found.label, facts, rest, len(blob))
             found = SealFault.OTHER_PURPOSE
@@ -669,9 +671,9 @@ def _values(quality: Quality) -> tuple[float, ...]:
     return one.sharpness, one.brightness, one.contrast, one.yaw, one.pitch, one.roll, one.eye_distance
 
 
-def _kept(visit: str, facts: Mapping[str, Any], looks: Looks, numbers: Float32, model: str, size: int) -> _Kept:
+def _kept(visit: str, facts: Mapping[str, Any], rows: Float32, model: str, size: int) -> _Kept:
     started, ended = _time(facts["started"]), _time(facts["ended"])
-    return _Kept(visit, facts["camera"], started, ended, model, looks, numbers, facts["photos"] + size)
+    return _Kept(visit, facts["camera"], started, ended, model, rows, facts["photos"] + size)
 
 
 def _ignored_of(found: _File) -> _Ignored:
