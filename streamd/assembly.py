@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable
-from datetime import datetime
+from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Final
 
@@ -16,10 +16,11 @@ from streamd.enrolment.folder import EnrolmentFolder, FolderRules
 from streamd.enrolment.images import OpenedPhoto
 from streamd.enrolment.photo import PhotoVerdict
 from streamd.enrolment.seal import Seal, vault_key
+from streamd.enrolment.unknown import UnknownRules, UnknownVisits
 from streamd.enrolment.vault import Vault
 from streamd.events.broker import BrokerSettings
 from streamd.events.contract import Topics
-from streamd.people import PersonalStore, PhotoStore, PictureStore, TemplateStore
+from streamd.people import Kept, PersonalStore, PhotoStore, PictureStore, TemplateStore, UnknownStore
 from streamd.recognition.calibration import Calibration
 from streamd.recognition.card import ModelCard, read_card
 from streamd.recognition.decision import DecisionRules
@@ -164,9 +165,19 @@ def open_enrolment(
     )
 
 
-def personal_stores(config: Config, folder: EnrolmentFolder) -> list[PersonalStore]:
+def open_unknown(config: Config, embedder: Embedder, calibration: Calibration) -> UnknownVisits | None:
+    """The unknown visitors that are kept; None where none are and none were. Raises GalleryError."""
+    folder, keep = config.state / "unknown", timedelta(days=config.privacy.keep_unknown_days)
+    if not keep and not folder.is_dir():
+        return None
+    return UnknownVisits(folder, seal(config), embedder.model, embedder.dimension, calibration, UnknownRules(keep=keep))
+
+
+def personal_stores(config: Config, kept: Kept) -> list[PersonalStore]:
     """Every place that keeps something of people, in the order in which it is deleted: templates after their photos."""
-    stores: list[PersonalStore] = [PhotoStore(config.gallery_folder), TemplateStore(folder)]
+    stores: list[PersonalStore] = [PhotoStore(config.gallery_folder), TemplateStore(kept.folder)]
+    if kept.unknown is not None:
+        stores.append(UnknownStore(kept.unknown))
     if config.debug.pictures is not None:
         stores.append(PictureStore(config.debug.pictures))
     return stores

@@ -78,6 +78,12 @@ def _parser() -> argparse.ArgumentParser:
     export.add_argument("who", metavar="WHO", help="the person, by name or id")
     export.add_argument("folder", type=Path, metavar="FOLDER", help="a new folder for it")
     _json_option(export)
+    unknown = add("unknown", _unknown, "List unknown visitors that are kept, enrol one, ignore one, or forget one.")
+    _config_option(unknown)
+    unknown.add_argument("action", nargs="?", choices=["list", "assign", "ignore", "forget"], default="list")
+    unknown.add_argument("id", nargs="?", metavar="ID", help="the visitor, as listed")
+    unknown.add_argument("who", nargs="?", metavar="WHO", help="with assign: the person's name")
+    _json_option(unknown)
     simulate = add("simulate", _simulate, "Play scripted visits onto MQTT, for people who write automations.")
     _config_option(simulate)
     simulate.add_argument("scenario", nargs="?", default="all", help="identified, unknown, ambiguous, camera-fault or all")
@@ -188,6 +194,17 @@ def _forget(options: argparse.Namespace) -> int:
 
 def _export(options: argparse.Namespace) -> int:
     return _ask_desk(options, "export", subject=options.who, into=str(options.folder.absolute()))
+
+
+def _unknown(options: argparse.Namespace) -> int:
+    from streamd.errors import ConfigError
+
+    if options.action == "list":
+        return _ask_desk(options, "unknown")
+    if options.id is None or (options.action == "assign" and options.who is None):
+        raise ConfigError([f"unknown {options.action}: expected ID{' WHO' if options.action == 'assign' else ''}"])
+    asked = {"id": options.id, "subject": options.who} if options.action == "assign" else {"id": options.id}
+    return _ask_desk(options, f"unknown-{options.action}", **asked)
 
 
 def _ask_desk(options: argparse.Namespace, command: str, **asked: object) -> int:

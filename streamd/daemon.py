@@ -34,6 +34,7 @@ from streamd.enrolment.folder import Enrolment, EnrolmentFolder, PhotoEvent
 from streamd.enrolment.images import Decoder, OpenedPhoto
 from streamd.enrolment.keeper import GalleryKeeper
 from streamd.enrolment.photo import PhotoVerdict, judge
+from streamd.enrolment.unknown import Look, UnknownRules, UnknownVisit, UnknownVisits, best_looks, surroundings
 from streamd.errors import StreamdError, UnavailableError
 from streamd.events.contract import (
     CameraCondition,
@@ -51,6 +52,7 @@ from streamd.events.outbox import EventSink
 from streamd.handoff import Batcher, Latest
 from streamd.health import CameraHealth, Heartbeats, Rate, Tally
 from streamd.metrics import Gauge, MetricsServer
+from streamd.people import Kept
 from streamd.recognition.calibration import Calibration
 from streamd.recognition.embedding import Embedder
 from streamd.recognition.visit import Announcement, Departure, Visits
@@ -65,6 +67,7 @@ _TICK_SECONDS: Final = 0.25
 _STATE_SECONDS: Final = 10.0  # between camera states while nothing changes
 _WORKER_GOOD_FOR: Final = 8.0  # seconds within which every worker must move, so that a hang is noticed in WatchdogSec
 _IDLE_SECONDS: Final = 30.0  # after a photo, for which decoder and networks stay for the next: photos come in groups
+_LOOKS_KEPT: Final = UnknownRules().max_looks  # of a visit that may turn out to be a stranger's
 _PROBLEMS_TOLD: Final = 100  # of the gallery, over MQTT; the number of all is told as well
 _STOP_SECONDS: Final = 2.0
 _EXIT_SOFTWARE: Final = 70  # sysexits.h: an internal fault
@@ -78,8 +81,8 @@ class _Request:
     reply: Callable[[Float32 | None, float], None]
 
 
-Request = Callable[[EnrolmentFolder, Mapping[str, Any]], Answer]
-"""What may be asked about the enrolment folder over the control socket."""
+Request = Callable[[Kept, Mapping[str, Any]], Answer]
+"""What may be asked about people over the control socket."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -107,7 +110,7 @@ class Daemon:
         on_tick: Callable[[float, tuple[str, ...]], None] = lambda _now, _late: None,
         on_progress: Callable[[str], None] = lambda _text: None,
     ) -> None:
-        """boot: identifies this run. requests: what the control socket may ask about the enrolment folder, by name. on_tick:
+        """boot: identifies this run. requests: what the control socket may ask about people, by name. on_tick:
         time and the workers that hang. on_progress: what the start is busy with.
         """
         self._config = config
@@ -159,6 +162,8 @@ class Daemon:
         )
         self._requests = requests or {}
         self._control: ControlServer | None = None
+        self._unknown: UnknownVisits | None = None
+        self._looks: dict[int, tuple[Look, ...]] = {}
         self._threads: list[threading.Thread] = []
         self._metrics: MetricsServer | None = None
 
@@ -344,10 +349,17 @@ class Daemon:
             self.tally.count("crops", crop.quality.reasons[0].value if crop.quality.reasons else "good")
             if crop.quality.good:
                 frame = taken if isinstance(taken, Frame) and self._pictures is not None else None
-                self._request(crop, frame, sighting.tracks)
+                self._request(crop, frame, sighting.tracks, self._photo_of(crop, taken, sighting.tracks))
         self._publish_presence(sighting.camera, sighting.present)
 
-    def _request(self, crop: Crop, frame: Frame | None, tracks: tuple[Track, ...]) -> None:
+    def _photo_of(self, crop: Crop, taken: Frame | _Blind, tracks: tuple[Track, ...]) -> bytes | None:
+        """The face with a little around it, where unknown visitors are kept; made while the picture is there."""
+        if not self._config.privacy.keep_unknown_days or isinstance(taken, _Blind):
+            return None
+        box = next((track.face.box for track in tracks if track.id == crop.track), None)
+        return None if box is None else surroundings(taken.picture, box)
+
+    def _request(self, crop: Crop, frame: Frame | None, tracks: tuple[Track, ...], photo: bytes | None) -> None:
         def compared(vector: Float32 | None, finished: float) -> None:
             if vector is None:
                 self.tally.count("invalid_templates")
@@ -355,6 +367,10 @@ class Daemon:
             with self._visits_lock:
                 announcements = self._visits.compared(crop, Template(vector, self._embedder.model), finished)
                 self._announce(announcements)
+                visit = self._visits.visit_of(crop.camera, crop.track)
+                if photo is not None and visit is not None:
+                    looks = (*self._looks.get(visit, ()), Look(vector, crop.quality, photo, crop.wall))
+                    self._looks[visit] = best_looks(looks, _LOOKS_KEPT)
             self.tally.count("comparisons")
             self.tally.observe("capture_to_comparison_seconds", finished - crop.captured)
             for announcement in announcements:
@@ -432,10 +448,26 @@ class Daemon:
             )
         )
 
+    def _keep(self, departure: Departure, looks: tuple[Look, ...]) -> None:
+        """Keep the looks of a visit that ended as unknown; the gallery's thread owns what is kept."""
+        if departure.outcome is not Outcome.UNKNOWN or not looks:
+            return
+        ended = departure.wall
+        visit = UnknownVisit(self._visit_id(departure.visit), departure.camera, departure.started, ended, looks)
+
+        def add(_folder: EnrolmentFolder) -> None:
+            if self._unknown is not None and (problem := self._unknown.add(visit, self._clock.utc()).problem):
+                log.warning("%s", problem)
+
+        self._keeper.ask(add)
+
     # The gallery
 
     def _open_folder(self) -> EnrolmentFolder:
         """Called on the gallery's thread, which owns all of it."""
+        self._unknown = assembly.open_unknown(self._config, self._embedder, self._calibration)
+        for problem in self._unknown.problems if self._unknown is not None else ():
+            log.warning("%s", problem)
         return assembly.open_enrolment(self._config, self._embedder, self._calibration, self._look_at_photo, self._clock.utc)
 
     def _look_at_photo(self, photo: OpenedPhoto) -> PhotoVerdict:
@@ -451,7 +483,9 @@ class Daemon:
         return self._analyser
 
     def _rest(self) -> None:
-        """Let go of both once no photo has come for a while."""
+        """Let go of both once no photo has come for a while, and of unknown visitors once their time is over."""
+        if self._unknown is not None:
+            self._unknown.expire(self._clock.utc())
         if self._clock.monotonic() - self._photos_at >= _IDLE_SECONDS or self._stopping.is_set():
             self._decoder.close()
             if self._analyser is not None:
@@ -469,7 +503,7 @@ class Daemon:
 
     def _ask(self, request: Request, asked: Mapping[str, Any]) -> Iterator[Answer]:
         """What the control socket asks, done on the gallery's thread, which owns the folder."""
-        answer = self._keeper.ask(lambda folder: request(folder, asked))
+        answer = self._keeper.ask(lambda folder: request(Kept(folder, self._unknown), asked))
         while not self._stopping.is_set():
             with contextlib.suppress(TimeoutError):
                 yield answer.result(timeout=0.5)
@@ -554,8 +588,11 @@ class Daemon:
         with self._visits_lock:
             announcements, departures = self._visits.tick(now)
             self._announce(announcements)
+            ended = self._looks.keys() - self._visits.open
+            looks = {visit: self._looks.pop(visit) for visit in ended}
         for departure in departures:
             self._depart(departure)
+            self._keep(departure, looks.get(departure.visit, ()))
         self._publish_cameras(now)
         self._on_tick(now, self.heartbeats.late(now))
 

@@ -10,6 +10,7 @@ import contextlib
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, Final
 
@@ -19,11 +20,13 @@ from streamd import assembly, people
 from streamd.clock import SystemClock
 from streamd.config import Config
 from streamd.control import Answer, ask
-from streamd.enrolment.folder import EnrolmentFolder, Overview, PhotoEvent
-from streamd.enrolment.images import SUFFIXES, Decoder, OpenedPhoto, PhotoReason
+from streamd.enrolment.folder import Overview, PhotoEvent
+from streamd.enrolment.images import SUFFIXES, Decoder, OpenedPhoto
 from streamd.enrolment.listing import list_folder, subject_id
-from streamd.enrolment.photo import ADVICE, PhotoVerdict, judge
+from streamd.enrolment.photo import PhotoVerdict, judge
+from streamd.enrolment.unknown import Removed, Visitor
 from streamd.errors import GalleryError, UnavailableError
+from streamd.people import Kept
 from streamd.recognition.embedding import Embedder
 from streamd.state import locked_state
 from streamd.values import Template, UInt8
@@ -43,33 +46,89 @@ class Dropped:
 # With the folder in hand: on the gallery's thread of the daemon, or here
 
 
-def do(command: str, folder: EnrolmentFolder, config: Config, asked: Mapping[str, Any]) -> Answer:
+def do(command: str, kept: Kept, config: Config, asked: Mapping[str, Any]) -> Answer:
     """Carry out a command of `COMMANDS`. Raises GalleryError where it cannot be done."""
-    return COMMANDS[command](folder, config, asked)
+    return COMMANDS[command](kept, config, asked)
 
 
-def _forget(folder: EnrolmentFolder, config: Config, asked: Mapping[str, Any]) -> Answer:
-    person = people.find(folder, config.gallery_folder, str(asked.get("subject", "")))
-    done = people.forget(person, assembly.personal_stores(config, folder), config.state, [assembly.seal(config)])
+def _forget(kept: Kept, config: Config, asked: Mapping[str, Any]) -> Answer:
+    person = people.find(kept.folder, config.gallery_folder, str(asked.get("subject", "")))
+    done = people.forget(person, assembly.personal_stores(config, kept), config.state, [assembly.seal(config)])
     return {"ok": not done.found, "message": done.sentence, **asdict(done)}
 
 
-def _export(folder: EnrolmentFolder, config: Config, asked: Mapping[str, Any]) -> Answer:
-    person = people.find(folder, config.gallery_folder, str(asked.get("subject", "")))
+def _export(kept: Kept, config: Config, asked: Mapping[str, Any]) -> Answer:
+    person = people.find(kept.folder, config.gallery_folder, str(asked.get("subject", "")))
     into = Path(str(asked.get("into", "")))
-    files = people.export(person, assembly.personal_stores(config, folder), into)
+    files = people.export(person, assembly.personal_stores(config, kept), into)
     return {"ok": True, "message": f"{len(files)} files of {person.name} are in {into}", "files": files}
 
 
-def _verdicts(folder: EnrolmentFolder, _config: Config, asked: Mapping[str, Any]) -> Answer:
-    told = {photo: folder.verdict(str(photo)) for photo in asked.get("photos", ())}
+def _verdicts(kept: Kept, _config: Config, asked: Mapping[str, Any]) -> Answer:
+    told = {photo: kept.folder.verdict(str(photo)) for photo in asked.get("photos", ())}
     return {"ok": True, "message": "", "verdicts": {photo: event and _plain(event) for photo, event in told.items()}}
 
 
-COMMANDS: Final[Mapping[str, Callable[[EnrolmentFolder, Config, Mapping[str, Any]], Answer]]] = {
+def _unknown(kept: Kept, _config: Config, _asked: Mapping[str, Any]) -> Answer:
+    visitors = kept.unknown.listing() if kept.unknown is not None else ()
+    told = [
+        {
+            "id": one.id, "aliases": list(one.aliases), "visits": one.visits, "cameras": list(one.cameras),
+            "first_seen": one.first_seen.isoformat(), "last_seen": one.last_seen.isoformat(),
+        }
+        for one in visitors
+    ]  # fmt: skip
+    return {"ok": True, "message": "\n".join(map(_visitor_line, visitors)) or "no unknown visitor is kept", "visitors": told}
+
+
+def _visitor_line(one: Visitor) -> str:
+    times = "visit" if one.visits == 1 else "visits"
+    return f"{one.id}: {one.visits} {times}, last {one.last_seen:%Y-%m-%d %H:%M} UTC, at {', '.join(one.cameras)}"
+
+
+def _unknown_assign(kept: Kept, config: Config, asked: Mapping[str, Any]) -> Answer:
+    who, visitor = str(asked.get("subject", "")), str(asked.get("id", ""))
+    photos = kept.unknown.photos(visitor) if kept.unknown is not None else ()
+    if not photos or kept.unknown is None:
+        raise GalleryError(f"no unknown visitor {visitor!r} is kept; `streamd unknown` lists them")
+    person = folder_of(config, who)
+    for photo in photos:
+        drop(config.gallery_folder / person, photo.name, photo.data)
+    kept.unknown.forget(visitor)
+    message = (
+        f"{len(photos)} photos of {visitor} are in the folder of {person}; `streamd gallery {who!r}` tells what they are worth"
+    )
+    return {"ok": True, "message": message, "photos": [f"{person}/{photo.name}" for photo in photos]}
+
+
+def _unknown_ignore(kept: Kept, _config: Config, asked: Mapping[str, Any]) -> Answer:
+    visitor = str(asked.get("id", ""))
+    removed = kept.unknown.ignore(visitor, datetime.now(UTC)) if kept.unknown is not None else None
+    return _removed(visitor, removed, "is ignored from now on")
+
+
+def _unknown_forget(kept: Kept, _config: Config, asked: Mapping[str, Any]) -> Answer:
+    visitor = str(asked.get("id", ""))
+    removed = kept.unknown.forget(visitor) if kept.unknown is not None else None
+    return _removed(visitor, removed, "is forgotten")
+
+
+def _removed(visitor: str, removed: Removed | None, what: str) -> Answer:
+    if removed is None:
+        raise GalleryError(f"no unknown visitor {visitor!r} is kept; `streamd unknown` lists them")
+    if removed.problems:
+        raise GalleryError("; ".join(removed.problems))
+    return {"ok": True, "message": f"{visitor} {what}"}
+
+
+COMMANDS: Final[Mapping[str, Callable[[Kept, Config, Mapping[str, Any]], Answer]]] = {
     "forget": _forget,
     "export": _export,
     "verdicts": _verdicts,
+    "unknown": _unknown,
+    "unknown-assign": _unknown_assign,
+    "unknown-ignore": _unknown_ignore,
+    "unknown-forget": _unknown_forget,
 }
 """What may be asked about people, by name: of a daemon over its control socket, or here."""
 
@@ -95,8 +154,8 @@ def request(config: Config, command: str, **asked: Any) -> Answer:
 
 
 def _here(config: Config, command: str, asked: Mapping[str, Any]) -> Answer:
-    with locked_state(config.state), opened(config) as folder:
-        return do(command, folder, config, asked)
+    with locked_state(config.state), opened(config) as kept:
+        return do(command, kept, config, asked)
 
 
 def _is_running(config: Config) -> bool:
@@ -108,7 +167,7 @@ def _is_running(config: Config) -> bool:
 
 
 @contextlib.contextmanager
-def opened(config: Config, *, read_only: bool = False, judging: bool = False) -> Iterator[EnrolmentFolder]:
+def opened(config: Config, *, read_only: bool = False, judging: bool = False) -> Iterator[Kept]:
     """The enrolment folder as it stands; with `judging` its new photos are judged first. Raises UnavailableError."""
     embedder, card = assembly.open_model(config)
     clock = SystemClock()
@@ -119,12 +178,12 @@ def opened(config: Config, *, read_only: bool = False, judging: bool = False) ->
 
         folder = assembly.open_enrolment(config, embedder, card.calibration, never, clock.utc, read_only=read_only)
         folder.refresh(time.time_ns(), 0, lambda: True)
-        yield folder
+        yield Kept(folder, assembly.open_unknown(config, embedder, card.calibration))
         return
     with judge_of(config, embedder) as look:
         folder = assembly.open_enrolment(config, embedder, card.calibration, look, clock.utc, read_only=read_only)
         folder.refresh(time.time_ns(), 0, lambda: False)
-        yield folder
+        yield Kept(folder, assembly.open_unknown(config, embedder, card.calibration))
 
 
 @contextlib.contextmanager
@@ -143,7 +202,8 @@ def judge_of(config: Config, embedder: Embedder) -> Iterator[Callable[[OpenedPho
 
 def look_at(config: Config, who: str | None) -> tuple[tuple[Overview, ...], tuple[str, ...]]:
     """Everybody, or one person by id or name, and whom the door may confuse. Raises GalleryError."""
-    with opened(config, read_only=True) as folder:
+    with opened(config, read_only=True) as kept:
+        folder = kept.folder
         found = folder.overview()
         if who is not None:
             subject = people.find(folder, config.gallery_folder, who).subject
@@ -153,12 +213,12 @@ def look_at(config: Config, who: str | None) -> tuple[tuple[Overview, ...], tupl
 
 def enrol(config: Config, who: str, files: Sequence[Path]) -> list[Dropped]:
     """Put photos into a person's folder, made if it is not there, and wait for the verdicts. Raises GalleryError."""
-    person = _folder_of(config, who)
-    photos = [_drop(config.gallery_folder / person, file) for file in files]
+    person = folder_of(config, who)
+    photos = [_copy(config.gallery_folder / person, file) for file in files]
     names = [f"{person}/{photo}" for photo in photos]
     if not _is_running(config):
-        with locked_state(config.state), opened(config, judging=True) as folder:
-            return [Dropped(name, folder.verdict(name)) for name in names]
+        with locked_state(config.state), opened(config, judging=True) as kept:
+            return [Dropped(name, kept.folder.verdict(name)) for name in names]
     deadline = time.monotonic() + _VERDICT_SECONDS
     while True:
         verdicts = request(config, "verdicts", photos=names)["verdicts"]
@@ -171,8 +231,8 @@ def enrol(config: Config, who: str, files: Sequence[Path]) -> list[Dropped]:
     ]
 
 
-def _folder_of(config: Config, who: str) -> str:
-    """The name of a person's folder; a new one is made for a new name."""
+def folder_of(config: Config, who: str) -> str:
+    """The name of a person's folder; a new one is made for a new name. Raises GalleryError."""
     folder = config.gallery_folder
     if not who.strip() or who.startswith(".") or "/" in who or "\0" in who or len(who.encode()) > 200:
         raise GalleryError(f"expected a name that a folder can have, found {who!r}")
@@ -190,25 +250,32 @@ def _folder_of(config: Config, who: str) -> str:
     return who
 
 
-def _drop(folder: Path, file: Path) -> str:
-    """Copy a photo, so that it appears whole or not at all; its name there."""
+def _copy(folder: Path, file: Path) -> str:
+    """Copy a photo into a person's folder; its name there. Raises GalleryError."""
     suffix = file.suffix.lower()
     if suffix not in SUFFIXES:
         raise GalleryError(f"{file}: expected a photo ({', '.join(sorted(SUFFIXES))}), found {suffix or 'no suffix'}")
-    stem = file.stem.lstrip(".#") or "photo"
-    name = f"{stem}{suffix}"
-    number = 1
-    while (folder / name).exists():
-        number += 1
-        name = f"{stem}-{number}{suffix}"
-    temporary = folder / f".{name}.part"
     try:
         data = file.read_bytes()
+    except OSError as error:
+        raise GalleryError(f"{file}: {(error.strerror or 'error').lower()}; name a photo that can be read") from None
+    return drop(folder, f"{file.stem}{suffix}", data)
+
+
+def drop(folder: Path, name: str, data: bytes) -> str:
+    """Put a photo into a person's folder, so that it appears whole or not at all; its name there. Raises GalleryError."""
+    stem, dot, suffix = name.lstrip(".#").rpartition(".")
+    stem = stem or "photo"
+    chosen, number = f"{stem}{dot}{suffix}", 1
+    while (folder / chosen).exists():
+        number += 1
+        chosen = f"{stem}-{number}{dot}{suffix}"
+    temporary = folder / f".{chosen}.part"
+    try:
         temporary.write_bytes(data)
-        temporary.rename(folder / name)
+        temporary.rename(folder / chosen)
     except OSError as error:
         temporary.unlink(missing_ok=True)
-        raise GalleryError(
-            f"{error.filename}: {(error.strerror or 'error').lower()}; {ADVICE[PhotoReason.UNREADABLE]}"
-        ) from None
-    return name
+        why = (error.strerror or "error").lower()
+        raise GalleryError(f"{folder / chosen}: {why}; make room, or run this as somebody who may write there") from None
+    return chosen

@@ -16,14 +16,25 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
 
+import numpy as np
+
 from streamd.enrolment.folder import EnrolmentFolder
 from streamd.enrolment.images import SUFFIXES
 from streamd.enrolment.listing import list_folder
 from streamd.enrolment.proof import contains
 from streamd.enrolment.rows import Row
 from streamd.enrolment.seal import Seal
+from streamd.enrolment.unknown import UnknownVisits
 from streamd.errors import GalleryError
 from streamd.values import Float32
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Kept:
+    """What is kept of people, opened: who is enrolled, and the unknown, None where none are kept."""
+
+    folder: EnrolmentFolder
+    unknown: UnknownVisits | None
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -180,6 +191,26 @@ class TemplateStore:
         ]
         (into / "templates.json").write_text(json.dumps(told, indent=1, ensure_ascii=False) + "\n")
         return ["templates.json"]
+
+
+class UnknownStore:
+    """Visits of strangers that look like the person."""
+
+    def __init__(self, unknown: UnknownVisits) -> None:
+        self._unknown = unknown
+
+    def forget(self, person: Person) -> list[str]:
+        """See `PersonalStore`. Raises GalleryError where one of the files cannot be deleted."""
+        if not person.templates:
+            return []
+        removed = self._unknown.forget_like(np.stack(person.templates))
+        if removed.problems:
+            raise GalleryError(f"{person.subject} is not forgotten: {'; '.join(removed.problems)}; mend that and ask again")
+        return [f"unknown visit {visit}" for visit in removed.visits]
+
+    def export(self, person: Person, into: Path) -> list[str]:  # noqa: ARG002
+        """See `PersonalStore`: nothing, since nobody has said that a visit of a stranger was theirs."""
+        return []
 
 
 class PictureStore:

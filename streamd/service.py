@@ -16,7 +16,6 @@ from streamd import __version__, assembly, desk
 from streamd.config import Config
 from streamd.control import Answer
 from streamd.daemon import Daemon
-from streamd.enrolment.folder import EnrolmentFolder
 from streamd.events import homeassistant
 from streamd.events.commands import Command, Handler
 from streamd.events.contract import CommandResult, Refusal
@@ -24,6 +23,7 @@ from streamd.events.mqtt import Identity, Publisher
 from streamd.events.outbox import Drop
 from streamd.events.remains import Remains
 from streamd.health import Tally
+from streamd.people import Kept
 from streamd.state import locked_state
 from streamd.systemd import Systemd
 
@@ -116,8 +116,8 @@ class Service:
         names = self.daemon.enable(camera, enabled)
         return command.done(f"{', '.join(names)}: {'enabled' if enabled else 'disabled'}")
 
-    def _request(self, command: str, folder: EnrolmentFolder, asked: Mapping[str, Any]) -> Answer:
-        return desk.do(command, folder, self._config, asked)
+    def _request(self, command: str, kept: Kept, asked: Mapping[str, Any]) -> Answer:
+        return desk.do(command, kept, self._config, asked)
 
     def _dropped(self, drop: Drop) -> None:
         self.daemon.tally.count("messages_dropped", drop.reason.value)

@@ -78,6 +78,7 @@ class GalleryKeeper:
         self._tasks: queue.SimpleQueue[Callable[[EnrolmentFolder], None]] = queue.SimpleQueue()
         self._changes: Iterator[set[watchfiles.main.FileChange]] | None = None
         self._unwatched = False
+        self._handed_out: Enrolment | None = None
         self.ready = threading.Event()
         """Set once the gallery that was there at the start is in force."""
 
@@ -151,9 +152,10 @@ class GalleryKeeper:
             return self._stopping.is_set() or judging >= slice_seconds
 
         self._alive(_GOOD_FOR)
-        before = folder.enrolment
         found = folder.refresh(time.time_ns(), round(self._settle * 1e9), out_of_time)
-        if found.enrolment is not before or found.judged:
+        # A task may have changed it too, such as forgetting somebody.
+        if found.enrolment is not self._handed_out or found.judged:
+            self._handed_out = found.enrolment
             self._in_force(found.enrolment, found.judged)
         if found.enrolment.waiting:
             self._progress(f"judging photos, {found.enrolment.waiting} to go")

@@ -121,6 +121,16 @@ class Visits:
         self.glimpses = 0
         """Visits too short for anything to be said."""
 
+    def visit_of(self, camera: str, track: int) -> int | None:
+        """The visit that a track feeds, or None."""
+        visit = self._of_track(camera, track)
+        return None if visit is None else visit.id
+
+    @property
+    def open(self) -> frozenset[int]:
+        """The visits that have not ended."""
+        return frozenset(visit.id for visit in self._open)
+
     def wanted(self, camera: str, track: int, now: float) -> bool:
         """Whether the visit of a track can use another crop now."""
         visit = self._of_track(camera, track)

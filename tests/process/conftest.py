@@ -21,6 +21,8 @@ _CLIPS = {
     "stranger": ((STRANGER,), 0.0, 3.0, 3.0),
     # The person again, for two seconds out of every four: a visit each time.
     "passing": ((SPEAKING,), 1.0, 3.0, 4.0),
+    # The stranger, who goes for long enough to have left.
+    "visits": ((STRANGER,), 1.0, 4.0, 7.5),
 }
 
 

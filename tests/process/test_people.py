@@ -1,0 +1,98 @@
+"""What is kept of people at a running door, and that they can be listed, made known, handed their data and forgotten.
+
+A stranger comes and goes before the only camera. What is kept of them is sealed; they are enrolled from it, without a photo of
+their own, and then forgotten: nothing of them is found in any file of the state, nor at the broker.
+"""
+
+from __future__ import annotations
+
+import json
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from streamd.demo.portraits import OFFICIAL, STANDING
+from streamd.events.contract import GalleryEvent, LastSeen, Left, Verdict
+from streamd.values import Outcome
+from tests.process.broker import wait_until
+from tests.process.door import TOPICS, Door
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from pathlib import Path
+
+pytestmark = pytest.mark.process
+
+
+@pytest.fixture(scope="module")
+def door(tmp_path_factory: pytest.TempPathFactory, portraits: Path, clips: dict[str, Path]) -> Iterator[Door]:
+    with Door(tmp_path_factory.mktemp("people")) as door:
+        door.cameras = {"back": door.serve(clips).url("visits")}
+        door.options = {"privacy": {"keep_unknown_days": 1}, "decision": {"cooldown_seconds": 0, "rejoin_seconds": 1}}
+        door.enrol("Barack Obama", portraits / OFFICIAL.file)
+        door.start()
+        yield door
+
+
+def asked(door: Door, *command: str) -> Any:
+    """What a command of this machine answers, as JSON."""
+    done = door.command(*command, "--json")
+    assert done.returncode == 0, done.stdout + done.stderr
+    return json.loads(done.stdout)
+
+
+def test_photos_are_enrolled_by_a_command_that_tells_what_each_is_worth(door: Door, portraits: Path) -> None:
+    told = asked(door, "enrol", "Barack Obama", str(portraits / STANDING.file))
+
+    assert [(one["used"], one["photo"]) for one in told] == [(True, f"Barack Obama/{STANDING.file}")]
+    assert 0 <= told[0]["gain"] <= 1
+    (person,) = asked(door, "gallery")["subjects"]
+    assert (person["subject"], len(person["photos"])) == ("barack-obama", 2)
+
+
+def test_a_stranger_who_comes_again_is_made_known_and_then_forgotten(door: Door) -> None:
+    # The same visitor over visits, kept sealed.
+    wait_until(lambda: any(one["visits"] >= 2 for one in asked(door, "unknown")["visitors"]), "two visits of one stranger", 60)
+    (visitor,) = asked(door, "unknown")["visitors"]
+    assert visitor["cameras"] == ["back"]
+    assert not any(b"JFIF" in path.read_bytes() for path in (door.state / "unknown").iterdir())
+
+    # Made known from what was kept, and recognised when they come again.
+    asked(door, "unknown", "assign", visitor["id"], "Joe")
+    door.await_state(GalleryEvent, lambda one: one.subject == "joe" and one.verdict is Verdict.ACCEPTED, "a photo that is used")
+    event, _ = door.decision("back", Outcome.IDENTIFIED)
+    assert event.subject == "joe"
+    assert visitor["id"] not in {one["id"] for one in asked(door, "unknown")["visitors"]}
+    kept = TOPICS.at(LastSeen, subject="joe")
+    wait_until(lambda: door.listener.at(kept), "last_seen")
+
+    # Handed their data.
+    asked(door, "export", "joe", str(door.folder / "export"))
+    assert json.loads((door.folder / "export" / "templates.json").read_text())[0]["template"]
+    assert list((door.folder / "export" / "photos" / "Joe").glob("*.jpg"))
+
+    # And forgotten, with proof.
+    told = asked(door, "forget", "joe", "--yes")
+    assert (told["ok"], told["found"], told["unread"]) == (True, [], [])
+    assert told["files"] >= 3
+    wait_until(lambda: door.listener.at(kept)[-1].body == b"", "last_seen to be cleared")
+    since = door.listener.at(kept)[-1].at
+    door.decision("back", Outcome.UNKNOWN, since=since)
+
+
+def test_an_ignored_visitor_is_listed_no_more(door: Door) -> None:
+    wait_until(lambda: asked(door, "unknown")["visitors"], "the stranger to be kept again", 60)
+    (visitor,) = asked(door, "unknown")["visitors"]
+    asked(door, "unknown", "ignore", visitor["id"])
+    gone = len(door.said(Left, camera="back"))
+    wait_until(lambda: len(door.said(Left, camera="back")) > gone, "another visit", 60)
+
+    assert asked(door, "unknown")["visitors"] == []
+
+
+@pytest.mark.parametrize("command", [("forget", "nobody", "--yes"), ("unknown", "assign", "visitor-000000", "Joe")])
+def test_what_is_not_there_is_said_in_one_sentence(door: Door, command: tuple[str, ...]) -> None:
+    done = door.command(*command)
+
+    assert done.returncode != 0
+    assert "there is" in done.stdout + done.stderr or "no unknown visitor" in done.stdout + done.stderr
