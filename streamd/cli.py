@@ -110,6 +110,9 @@ def _json_option(parser: argparse.ArgumentParser) -> None:
 
 
 def _run(options: argparse.Namespace) -> int:
+    from streamd.signals import leave_when_asked
+
+    leave_when_asked()
     from streamd.config import find, load
     from streamd.service import serve
 

@@ -154,6 +154,7 @@ class Daemon:
             alive=lambda seconds: self.heartbeats.beat("gallery", self._clock.monotonic(), seconds),
             progress=on_progress,
         )
+        self._undelivered: set[str] = set()
         self._presence: dict[str, int] = {}
         self._states: dict[str, tuple[bool, str | None]] = {}
         self._states_at = float("-inf")
@@ -192,6 +193,18 @@ class Daemon:
     def reload(self) -> None:
         """Look at the enrolment folder now."""
         self._keeper.reload()
+
+    def not_delivered(self, visit: str) -> None:
+        """Nobody was told of this visit's decision; whoever still stands there is announced once the broker is back."""
+        self._undelivered.add(visit)
+
+    def tell_again(self) -> None:
+        """The broker is there: what was not delivered is decided anew, by what the cameras see now."""
+        while self._undelivered:
+            boot, _, number = self._undelivered.pop().rpartition("-")
+            if boot == self._boot:
+                with self._visits_lock:
+                    self._visits.not_delivered(int(number))
 
     def enable(self, camera: str | None, enabled: bool) -> list[str]:
         """Switch one camera, or all, on or off; the names that were switched, or KeyError for an unknown one."""

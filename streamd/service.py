@@ -6,7 +6,6 @@ import functools
 import logging
 import os
 import signal
-import sys
 import uuid
 from collections.abc import Callable, Mapping
 from types import FrameType
@@ -18,9 +17,9 @@ from streamd.control import Answer
 from streamd.daemon import Daemon
 from streamd.events import homeassistant
 from streamd.events.commands import Command, Handler
-from streamd.events.contract import CommandResult, Refusal
+from streamd.events.contract import CommandResult, Refusal, VisitEvent
 from streamd.events.mqtt import Identity, Publisher
-from streamd.events.outbox import Drop
+from streamd.events.outbox import Drop, DropReason
 from streamd.events.remains import Remains
 from streamd.health import Tally
 from streamd.people import Kept
@@ -99,6 +98,8 @@ class Service:
         return {"reload": self._reload, "enable": self._enable, "disable": self._disable}
 
     def _reload(self, command: Command) -> CommandResult:
+        if command.payload:
+            return _not_understood(command, ())
         self.daemon.reload()
         return command.done("the enrolment folder is being looked at")
 
@@ -110,7 +111,9 @@ class Service:
 
     def _switch(self, command: Command, *, enabled: bool) -> CommandResult:
         camera = command.payload.get("camera")
-        if camera is not None and camera not in self.daemon.health:
+        if command.payload.keys() - {"camera"}:
+            return _not_understood(command, ("camera",))
+        if camera is not None and (not isinstance(camera, str) or camera not in self.daemon.health):
             known = ", ".join(self.daemon.health)
             return command.refused(f"there is no camera {camera!r}; there are: {known}", Refusal.INVALID_PAYLOAD)
         names = self.daemon.enable(camera, enabled)
@@ -121,6 +124,9 @@ class Service:
 
     def _dropped(self, drop: Drop) -> None:
         self.daemon.tally.count("messages_dropped", drop.reason.value)
+        # Refused by access control it would be refused again.
+        if isinstance(drop.event, VisitEvent) and drop.reason is not DropReason.REFUSED:
+            self.daemon.not_delivered(drop.event.visit)
 
     def _progress(self, text: str) -> None:
         self._systemd.status(text)
@@ -133,6 +139,8 @@ class Service:
         if self.daemon.enrolment.problem is not None:
             problems.append(self.daemon.enrolment.problem)
         self.publisher.set_problems(tuple(problems))
+        if self.publisher.health().connected:
+            self.daemon.tell_again()
         if self.daemon.started and self.daemon.enrolment.problem is None:
             self._remains.enrolled(self.daemon.enrolment.gallery.names if self._config.mqtt.last_seen else ())
         period = self._systemd.watchdog_seconds
@@ -157,9 +165,11 @@ class Service:
         return seen and (health.connected or health.fault is not None)
 
 
-def _leave(_number: int, _frame: FrameType | None) -> None:
-    """SIGTERM before there is anything to stop: the model is being loaded."""
-    sys.exit(0)
+def _not_understood(command: Command, known: tuple[str, ...]) -> CommandResult:
+    """The answer to a command with a key that means nothing: perhaps a typing error in the one that would have limited it."""
+    found = ", ".join(sorted(repr(key) for key in command.payload.keys() - set(known)))
+    expected = ", ".join(map(repr, known)) or "an empty object"
+    return command.refused(f"{found} is not understood; expected {expected}", Refusal.INVALID_PAYLOAD)
 
 
 def serve(
@@ -169,7 +179,6 @@ def serve(
     on_service: Callable[[Service], None] = lambda _service: None,
 ) -> None:
     """Run the daemon of a configuration until it is asked to stop. Raises StreamdError when it cannot start."""
-    signal.signal(signal.SIGTERM, _leave)
     for warning in config.warnings():
         log.warning("%s", warning)
     with locked_state(config.state):

@@ -17,6 +17,7 @@ from typing import Any
 from streamd.config import load
 from streamd.health import Tally
 from streamd.service import Service, serve
+from streamd.signals import leave_when_asked
 
 _TICKS_PER_SECOND = os.sysconf("SC_CLK_TCK")
 
@@ -70,6 +71,7 @@ class _Observer:
 
 def main() -> None:
     """Serve the configuration named on the command line."""
+    leave_when_asked()
     observer = _Observer()
     serve(load(Path(sys.argv[1])), os.environ, observer.tally, observer.watch)
 

@@ -375,11 +375,16 @@ class EnrolmentFolder:
 
     def _plan(self, listing: Listing, settled_before_ns: int) -> _Plan:
         listed = {file.photo for file in listing.photos}
+        # A photo that is gone may be one that has another name by now: it stays in force until that one is looked at.
+        arriving = {file.size for file in listing.photos if file.changed_ns > settled_before_ns and not self._is_current(file)}
         unreadable = {person.subject for person in listing.people if not person.readable}
         gone = tuple(
             photo
             for photo, known in self._known.items()
-            if photo not in listed and known.subject not in unreadable and not self._is_kept_without_photo(known)
+            if photo not in listed
+            and known.subject not in unreadable
+            and not self._is_kept_without_photo(known)
+            and not (isinstance(known, Row) and known.size in arriving)
         )
         other = [file for file in listing.photos if not self._is_current(file)]
         todo = tuple(file for file in other if file.changed_ns <= settled_before_ns)

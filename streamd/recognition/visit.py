@@ -182,6 +182,12 @@ class Visits:
         del visit.comparisons[:-_KEPT_COMPARISONS]
         return self._judge(visit, finished)
 
+    def not_delivered(self, visit: int) -> None:
+        """What was said of a visit reached nobody: it is decided anew by the next good crop, as if nothing had been said."""
+        for one in self._open:
+            if one.id == visit:
+                one.decision, one.told = None, False
+
     def gallery_changed(self, gallery: Gallery, now: float) -> list[Announcement]:
         """A new gallery is in force: everyone in view is compared with it at once.
 

@@ -353,6 +353,19 @@ def test_a_photo_or_a_person_renamed_is_not_judged_again(home: Home) -> None:
     assert home.judge.judged == [b"is 2"]
 
 
+def test_a_photo_that_is_renamed_is_in_force_all_the_while(home: Home) -> None:
+    """Its new name counts as just written; whoever stands there must not be a stranger until it has settled."""
+    path = home.drop("anna/1.jpg", "is 2")
+    home.look()
+    moved = path.rename(path.with_name("other.jpg"))
+    now = moved.stat().st_ctime_ns
+
+    found = [home.refresh(now, settle_ns=1), home.refresh(now + 1, settle_ns=1)]
+
+    assert [directions(one.enrolment) for one in found] == [{"anna/1.jpg": 2}, {"anna/other.jpg": 2}]
+    assert [one.settles_in is None for one in found] == [False, True]
+
+
 def test_without_a_change_the_very_same_gallery_stays_and_nothing_is_said(home: Home) -> None:
     home.drop("anna/1.jpg", "is 0")
     home.drop("anna/2.jpg", "bad")
@@ -392,7 +405,7 @@ def test_a_photo_removed_while_another_is_written_is_gone_all_the_same(home: Hom
     home.drop("anna/1.jpg", "is 0")
     home.look()
     (home.photos / "anna" / "1.jpg").unlink()
-    path = home.drop("ben/1.jpg", "is 1")
+    path = home.drop("ben/1.jpg", "is 1, so far")
 
     assert directions(home.refresh(path.stat().st_ctime_ns, settle_ns=1).enrolment) == {}
 

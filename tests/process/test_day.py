@@ -202,6 +202,17 @@ def test_a_retained_command_is_refused_and_taken_away(door: Door) -> None:
     assert all(state.enabled for state in door.said(CameraState, since, camera="front"))
 
 
+@pytest.mark.parametrize("payload", [b'{"camrea": "back"}', b'{"camera": ["back"]}', b'{"camera": "bcak"}'])
+def test_a_typing_error_in_a_command_switches_nothing_off(door: Door, payload: bytes) -> None:
+    since = time.monotonic()
+
+    door.listener.send(TOPICS.command("disable"), payload)
+
+    answer = door.await_state(CommandResult, lambda _: True, "the answer", since=since, command="disable")
+    assert (answer.ok, answer.refusal) == (False, Refusal.INVALID_PAYLOAD)
+    assert door.said(CameraState, since, camera="back") == [] or door.said(CameraState, since, camera="back")[-1].enabled
+
+
 def test_disable_and_enable_switch_one_camera(door: Door) -> None:
     door.presence("back", 1)
     since = time.monotonic()

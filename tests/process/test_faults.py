@@ -115,6 +115,24 @@ def test_what_was_decided_while_the_broker_was_away_is_never_told(door: Door) ->
     assert door.metric('streamd_messages_dropped_total{why="offline"}') >= 2
 
 
+def test_whoever_still_stands_there_when_the_broker_comes_is_announced_by_what_is_seen_then(
+    door: Door, clips: dict[str, Path]
+) -> None:
+    """They were identified while nobody could be told; the door must not wait for them to go and come again."""
+    door.cameras["front"] = door.serve(clips).url("person")
+    door.broker.kill()
+    door.start()
+    wait_until(lambda: "front: Barack Obama" in door.log, "the decision", 40)
+
+    back = time.monotonic()
+    door.broker.start()
+
+    event, message = door.decision("front", Outcome.IDENTIFIED, since=back)
+    assert age(message) < MAX_AGE
+    assert event.seq > 1
+    assert event.visit.endswith("-1")
+
+
 @pytest.mark.usefixtures("house")
 def test_sigterm_says_goodbye_and_ends_in_time_with_status_0(door: Door) -> None:
     door.start()
