@@ -79,7 +79,8 @@ def _search(path: Path, needles: Sequence[Needle], seals: Sequence[Seal], unread
             if opened is None:
                 unread.append(path)
             else:
-                found += [Finding(path, i, sealed=True) for i, needle in enumerate(needles) if _is_in(needle, opened.data)]
+                inside = bytes(opened.data)
+                found += [Finding(path, i, sealed=True) for i, needle in enumerate(needles) if _is_in(needle, inside)]
     return found
 
 

@@ -19,6 +19,7 @@ from typing import Final
 import numpy as np
 from numpy.typing import NDArray
 
+from streamd.enrolment.disk import Bytes
 from streamd.values import Float32
 
 _UNIT_TOLERANCE: Final = 1e-3
@@ -33,6 +34,7 @@ _NUMBERS: Final = (
     ("flags", "u1"),
 )
 _ALIGNMENT: Final = 64
+_AT_ONCE: Final = 1000  # templates copied while no other thread runs
 _TRAITS: Final = 9
 _HAS_TEMPLATE, _HAS_TRAITS, _PHOTO_KEPT = 1, 2, 4
 _TEXTS: Final = 5  # subject, name, photo, reasons, notes
@@ -79,10 +81,12 @@ class Row:
     notes: str = ""
 
 
-def encode(rows: Sequence[Row], dimension: int) -> Iterator[bytes]:
+def encode(rows: Sequence[Row], dimension: int) -> Iterator[Bytes]:
     """The payload in parts. Raises ValueError for a template that is no unit vector of that dimension."""
     templates = [row.template for row in rows if row.template is not None]
-    block = np.array(templates, "<f4").reshape(len(templates), dimension)
+    block = np.empty((len(templates), dimension), "<f4")
+    for start in range(0, len(templates), _AT_ONCE):
+        block[start : start + _AT_ONCE] = templates[start : start + _AT_ONCE]
     _check_unit(block)
     nothing = (np.nan,) * _TRAITS
     measured = operator.attrgetter(*Traits.__slots__)
@@ -101,7 +105,7 @@ def encode(rows: Sequence[Row], dimension: int) -> Iterator[bytes]:
     )
     encoded = [_joined(column).encode("utf-8", "surrogatepass") for column in texts]
     yield from _column(_COUNTS.pack(len(rows), len(templates)) + struct.pack(f"<{_TEXTS}Q", *map(len, encoded)))
-    yield from _column(block.tobytes())
+    yield from _column(block.data)
     yield from _column(traits.tobytes())
     yield from _column(b"".join([bytes.fromhex(row.digest) for row in rows]))
     numbers = {
@@ -124,11 +128,11 @@ def _joined(column: list[str]) -> str:
     return joined
 
 
-def _column(data: bytes) -> tuple[bytes, bytes]:
-    return data, b"\0" * (-len(data) % _ALIGNMENT)
+def _column(data: Bytes) -> tuple[Bytes, bytes]:
+    return data, b"\0" * (-memoryview(data).nbytes % _ALIGNMENT)
 
 
-def decode(data: bytes, dimension: int) -> list[Row]:
+def decode(data: Bytes, dimension: int) -> list[Row]:
     """The rows of a payload that has been authenticated; templates are views of its bytes and cannot be written to."""
     with _no_collection():
         return _decode(memoryview(data), dimension)
@@ -193,5 +197,5 @@ def _measured(measures: NDArray[np.float64]) -> Iterator[list[float | None]]:
 
 def _check_unit(block: NDArray[np.float32]) -> None:
     # NaN fails the comparison too.
-    if not (np.abs(np.linalg.norm(block, axis=1) - 1) < _UNIT_TOLERANCE).all():
+    if not (np.abs(np.sqrt(np.vecdot(block, block)) - 1) < _UNIT_TOLERANCE).all():
         raise ValueError("expected templates of unit length, found one that is not")

@@ -16,14 +16,15 @@ import hashlib
 import json
 import os
 import stat
-from collections.abc import Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import asdict, dataclass
 from enum import StrEnum
 from pathlib import Path
 from typing import Final
 
+import numpy as np
 from cryptography.exceptions import InvalidTag
-from cryptography.hazmat.primitives.ciphers.aead import AESGCM
+from cryptography.hazmat.primitives.ciphers import Cipher, algorithms, modes
 from cryptography.hazmat.primitives.kdf.scrypt import Scrypt
 
 from streamd.enrolment.disk import Bytes, Disk, replace_whole
@@ -39,6 +40,7 @@ KEY_FILE: Final = "vault.key"
 MAGIC: Final = b"streamd\x01"
 """What every sealed file begins with; its last byte is the version of the format."""
 
+_CHUNK: Final = 1 << 20  # bytes at once, some milliseconds: the library lets no other thread run meanwhile
 _HEADER: Final = 512
 _TAG: Final = 16
 _KEY_ID: Final = slice(8, 16)
@@ -74,22 +76,22 @@ class SealFault(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Unsealed:
-    """A blob that is whole and was sealed under this key: its label and what was in it."""
+    """A blob that is whole and was sealed under this key: its label and what was in it, read-only."""
 
     label: Label
-    data: bytes
+    data: memoryview
 
 
 class Seal:
     """Seals and unseals under one key of 32 bytes; holds nothing else, so any thread may use it."""
 
     def __init__(self, key: bytes) -> None:
-        self._cipher = AESGCM(key)
+        self._algorithm = algorithms.AES256(key)
         # Of a random key of 256 bits a digest tells nothing; it tells a wrong key from a damaged file.
         self._key_id = hashlib.sha256(b"streamd key id\0" + key).digest()[:8]
 
-    def seal(self, label: Label, data: Bytes) -> tuple[bytes, bytes]:
-        """The header and the body of the sealed blob, to be written one after the other.
+    def seal(self, label: Label, *parts: Bytes) -> tuple[bytes, memoryview]:
+        """The header and the body of the sealed blob, to be written one after the other; `parts` are sealed as one.
 
         Raises ValueError for a label of more than 484 bytes.
         """
@@ -99,7 +101,13 @@ class Seal:
             raise ValueError(f"expected a label of at most {room} bytes, found {len(text)}")
         nonce = os.urandom(12)
         header = MAGIC + self._key_id + nonce + text.ljust(room)
-        return header, self._cipher.encrypt(nonce, data, header)
+        encryptor = Cipher(self._algorithm, modes.GCM(nonce)).encryptor()
+        encryptor.authenticate_additional_data(header)
+        body = _room(sum(memoryview(part).nbytes for part in parts) + _TAG)
+        end = _through(encryptor.update_into, parts, body)
+        encryptor.finalize()
+        body[end:] = encryptor.tag
+        return header, body
 
     def unseal(self, blob: Bytes, purpose: str | None = None) -> Unsealed | SealFault:
         """What is in a blob of that purpose (None: of any), or why it cannot be had."""
@@ -107,16 +115,37 @@ class Seal:
         header = bytes(view[:_HEADER])
         if len(view) < _HEADER + _TAG or not header.startswith(MAGIC):
             return SealFault.DAMAGED
+        decryptor = Cipher(self._algorithm, modes.GCM(header[_NONCE], bytes(view[-_TAG:]))).decryptor()
+        decryptor.authenticate_additional_data(header)
+        data = _room(len(view) - _HEADER)
+        end = _through(decryptor.update_into, [view[_HEADER:-_TAG]], data)
         try:
-            data = self._cipher.decrypt(header[_NONCE], view[_HEADER:], header)
+            decryptor.finalize()
         except InvalidTag:
             return SealFault.DAMAGED if self.made(header) else SealFault.WRONG_KEY
         label = Label(**json.loads(header[_LABEL]))
-        return Unsealed(label, data) if purpose in (None, label.purpose) else SealFault.OTHER_PURPOSE
+        return Unsealed(label, data[:end].toreadonly()) if purpose in (None, label.purpose) else SealFault.OTHER_PURPOSE
 
     def made(self, header: bytes) -> bool:
         """Whether a blob says that it was sealed under this key; only a hint, as nothing is verified."""
         return header[_KEY_ID] == self._key_id
+
+
+def _room(size: int) -> memoryview:
+    """So many bytes to be written to; not cleared at once, which would hold up other threads."""
+    return np.empty(size, np.uint8).data
+
+
+def _through(update_into: Callable[[memoryview, memoryview], int], parts: Iterable[Bytes], out: memoryview) -> int:
+    """Send parts through a cipher into `out`, which has room for one block more; returns where they end."""
+    end = 0
+    for part in parts:
+        if not memoryview(part).nbytes:
+            continue  # has no bytes to cast to
+        view = memoryview(part).cast("B")
+        for start in range(0, len(view), _CHUNK):
+            end += update_into(view[start : start + _CHUNK], out[end:])
+    return end
 
 
 def vault_key(state: Path, environ: Mapping[str, str], configured: Path | None = None, disk: Disk | None = None) -> bytes:

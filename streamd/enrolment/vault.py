@@ -160,7 +160,7 @@ class Vault:
         drop_older: no other file of the vault is left that could hold somebody who was forgotten. Older generations go first,
         so that there is room on a full disk.
         """
-        payload = b"".join(encode(rows, dimension))
+        payload = tuple(encode(rows, dimension))
         if self._to_set_aside is None:
             self.load_any()
         try:
@@ -174,7 +174,7 @@ class Vault:
         self._newest = max(self._newest, newest) + 1
         try:
             path = self._path(self._newest)
-            replace_whole(self._disk, path, self._seal.seal(_label(GALLERY, model, dimension, self._newest), payload))
+            replace_whole(self._disk, path, self._seal.seal(_label(GALLERY, model, dimension, self._newest), *payload))
         except OSError as error:
             return Committed(None, self._unwritten(error))
         problem = self._witness(self._newest) or problem
@@ -197,7 +197,7 @@ class Vault:
         if found is None:
             return f"nothing to back up: {loaded.problem}"
         label = _label(BACKUP, found.model, found.dimension, found.number)
-        sealed = seal.seal(label, b"".join(encode(found.rows, found.dimension)))
+        sealed = seal.seal(label, *encode(found.rows, found.dimension))
         try:
             replace_whole(self._disk, path, sealed if passphrase is None else (_PASSPHRASE_MAGIC, salt, *sealed))
         except OSError as error:
@@ -316,7 +316,7 @@ class Vault:
 
     def _write_witnesses(self, witnessed: int) -> None:
         for name in _WITNESSES:
-            replace_whole(self._disk, self._folder / name, self._seal.seal(_label(WITNESS, "", 0, witnessed), b""))
+            replace_whole(self._disk, self._folder / name, self._seal.seal(_label(WITNESS, "", 0, witnessed)))
 
     def _witnessed_or_begun(self) -> int:
         """The newest generation that was committed; a vault that begins says first that there is none."""

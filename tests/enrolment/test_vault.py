@@ -109,6 +109,15 @@ def test_what_was_committed_is_in_force_after_a_restart(folder: Path) -> None:
     assert plain(found.rows) == plain(rows)
 
 
+@pytest.mark.parametrize("rows", [[], [row("anna", template=None)]])
+def test_nobody_and_nothing_to_compare_with_come_back_too(folder: Path, rows: list[Row]) -> None:
+    committed(folder, rows)
+    found = load(folder).in_force
+
+    assert found is not None
+    assert plain(found.rows) == plain(rows)
+
+
 def test_a_name_with_a_nul_neither_stops_a_commit_nor_shifts_another_row(folder: Path) -> None:
     committed(folder, [row("an\0na"), row("bert")])
 
