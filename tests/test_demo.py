@@ -16,6 +16,7 @@ from streamd.events.contract import (
     CameraCondition,
     CameraState,
     CommandResult,
+    EnrolPrompt,
     GalleryEvent,
     GalleryState,
     LastSeen,
@@ -97,6 +98,13 @@ SAID: list[tuple[Payload, str]] = [
         "the unknown visitor left after 4.0 s",
     ),
     (LastSeen(subject="anna", name="Anna", camera="door", visit="b-1", at=NOW), "Anna was last seen by camera door"),
+    (
+        EnrolPrompt(
+            subject="anna", camera="door", step="left", prompt="turn_left", text="Good. Please turn a little.", done=1, of=3,
+            finished=False, ok=None, at=NOW,
+        ),
+        "camera door, 1 of 3 pictures of anna: Good. Please turn a little.",
+    ),
     (GalleryState(subjects=1, templates=2, generation=1, changed=NOW), "gallery: 1 person, 2 photos"),
     (
         GalleryEvent(photo="Anna/1.jpg", subject="anna", verdict=Verdict.ACCEPTED, generation=1, at=NOW),

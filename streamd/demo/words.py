@@ -9,6 +9,7 @@ from streamd.events.contract import (
     TOPICS,
     CameraCondition,
     CameraState,
+    EnrolPrompt,
     GalleryEvent,
     GalleryState,
     LastSeen,
@@ -22,7 +23,7 @@ from streamd.events.contract import (
 )
 from streamd.values import Outcome
 
-_KINDS: Final = (Status, CameraState, Presence, VisitEvent, Left, LastSeen, GalleryEvent, GalleryState)
+_KINDS: Final = (Status, CameraState, Presence, VisitEvent, Left, LastSeen, GalleryEvent, EnrolPrompt, GalleryState)
 _REASONS: Final = {
     "evidence_below_bound": "nobody enrolled is like them",
     "lead_below_margin": "two people enrolled are about equally like them",
@@ -62,6 +63,8 @@ def describe(payload: Payload) -> str:
         if payload.verdict is Verdict.ACCEPTED:
             return f"photo {payload.photo}: accepted"
         return f"photo {payload.photo}: refused, {payload.advice}"
+    if isinstance(payload, EnrolPrompt):
+        return f"camera {payload.camera}, {payload.done} of {payload.of} pictures of {payload.subject}: {payload.text}"
     if isinstance(payload, GalleryState):
         people = "person" if payload.subjects == 1 else "people"
         photos = "photo" if payload.templates == 1 else "photos"

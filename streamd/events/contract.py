@@ -309,6 +309,23 @@ class GalleryEvent(Payload):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class EnrolPrompt(Payload):
+    """What to tell the person who is being enrolled before a camera; the last one has `finished`."""
+
+    schema: _Schema = SCHEMA
+    subject: Annotated[str, About("the folder name of the person")]
+    camera: _Camera
+    step: Annotated[str | None, About("the pose asked for now, left and right being the person's own; null at the end")]
+    prompt: Annotated[str, About("what is said, as a word; more words may come")]
+    text: Annotated[str, About("what is said, as a sentence")]
+    done: Annotated[int, About("poses taken; at the end the photos kept", low=0)]
+    of: Annotated[int, About("poses asked for; one more once glasses are seen", low=0)]
+    finished: Annotated[bool, About("whether this is the last prompt")]
+    ok: Annotated[bool | None, About("whether photos were taken and kept; null until `finished`")]
+    at: _At
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class CommandResult(Payload):
     """What became of a command."""
 
@@ -343,11 +360,12 @@ TOPICS: tuple[Topic, ...] = (
     Topic("subject/{subject}/last_seen", LastSeen, True, "when and where; can be switched off"),
     Topic("gallery", GalleryState, True, "subjects, photos, last change, photos that cannot be used"),
     Topic("gallery/event", GalleryEvent, False, "one photo judged"),
+    Topic("enrol", EnrolPrompt, False, "what to tell the person who is being enrolled before a camera"),
     Topic("cmd/{command}/result", CommandResult, False, "the answer to a command that named no response topic"),
 )
 
 # Payloads that mean something only now: never retained, never kept for later.
-Event = VisitEvent | Left | GalleryEvent
+Event = VisitEvent | Left | GalleryEvent | EnrolPrompt
 # Payloads of which only the newest counts.
 State = Status | CameraState | Presence | LastSeen | GalleryState
 

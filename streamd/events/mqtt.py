@@ -51,7 +51,17 @@ from streamd.events.broker import (
     tls_context,
 )
 from streamd.events.commands import Command, Commands, Handler, Letter, Runner
-from streamd.events.contract import CommandResult, GalleryEvent, LastSeen, Left, NodeState, Status, Topics, VisitEvent
+from streamd.events.contract import (
+    CommandResult,
+    EnrolPrompt,
+    GalleryEvent,
+    LastSeen,
+    Left,
+    NodeState,
+    Status,
+    Topics,
+    VisitEvent,
+)
 from streamd.events.outbox import Counters, Drop, Outbox, Outgoing
 
 if TYPE_CHECKING:
@@ -371,6 +381,7 @@ class _Connection:
             self._topics.at(VisitEvent, camera="+"),
             self._topics.at(Left, camera="+"),
             self._topics.at(GalleryEvent),
+            self._topics.at(EnrolPrompt),
             *(remains.filters if remains is not None else ()),
         )
         self._republish_at: float | None = None

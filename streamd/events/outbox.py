@@ -18,7 +18,7 @@ from dataclasses import dataclass
 from enum import StrEnum
 from typing import TYPE_CHECKING, Protocol
 
-from streamd.events.contract import Event, GalleryEvent, LastSeen, Left, Presence, State, Topics, VisitEvent
+from streamd.events.contract import EnrolPrompt, Event, GalleryEvent, LastSeen, Left, Presence, State, Topics, VisitEvent
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -34,7 +34,7 @@ REPLIES_WAITING = 32
 # Seconds after which nobody waits for the answer to a command any more.
 REPLY_LIFE = 10.0
 
-_KINDS = {VisitEvent: "visit", Left: "left", GalleryEvent: "gallery_event"}
+_KINDS = {VisitEvent: "visit", Left: "left", GalleryEvent: "gallery_event", EnrolPrompt: "enrol_prompt"}
 
 
 class DropReason(StrEnum):
@@ -81,7 +81,9 @@ class Outgoing:
 
 @dataclass(frozen=True, slots=True)
 class Counters:
-    """What left and what did not, since the start. `handed_over` by kind: visit, left, gallery_event, state, reply."""
+    """What left and what did not, since the start. `handed_over` by kind: visit, left, gallery_event, enrol_prompt,
+    state, reply.
+    """
 
     handed_over: Mapping[str, int]
     confirmed: int

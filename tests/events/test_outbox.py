@@ -8,7 +8,7 @@ from datetime import UTC, datetime
 
 import pytest
 
-from streamd.events.contract import GalleryState, Presence, Topics, VisitEvent
+from streamd.events.contract import EnrolPrompt, GalleryState, Presence, Topics, VisitEvent
 from streamd.events.outbox import EVENTS_WAITING, Drop, DropReason, MemoryPublisher, Outbox
 from streamd.values import Decision, Outcome, SubjectEvidence
 
@@ -163,6 +163,21 @@ def test_events_do_not_pile_up(outbox: Outbox, drops: list[Drop]) -> None:
         outbox.event(visit(index), settled=10.0, now=10.0)
 
     assert [drop.reason for drop in drops] == [DropReason.FULL]
+
+
+def test_a_prompt_for_a_person_who_has_waited_too_long_is_not_told_any_more(outbox: Outbox, drops: list[Drop]) -> None:
+    prompt = EnrolPrompt(
+        subject="anna", camera="door", step="left", prompt="turn_left", text="", done=1, of=3, finished=False, ok=None, at=NOW
+    )
+    outbox.event(prompt, settled=10.0, now=10.0)
+    told = outbox.next_event(10.5)
+    outbox.event(prompt, settled=10.0, now=10.5)
+    late = outbox.next_event(12.5)
+
+    assert told is not None
+    assert (told.topic, told.kind, told.retained, told.expiry) == ("streamd/porch/enrol", "enrol_prompt", False, 2)
+    assert late is None
+    assert [drop.reason for drop in drops] == [DropReason.TOO_OLD]
 
 
 def test_an_event_that_the_broker_refuses_is_counted_as_such(outbox: Outbox) -> None:
