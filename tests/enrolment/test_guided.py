@@ -193,7 +193,9 @@ def test_a_shaky_visit_is_helped_along_and_ends_well() -> None:
 
 
 def test_what_lasts_for_one_frame_is_not_worth_a_word() -> None:
-    visit = Visit().show(0.2, **STRAIGHT).show(0.1, seen=quality(reasons=(QualityReason.DARK,))).show(1, **STRAIGHT)
+    """Long after the last words."""
+    visit = Visit().show(1, **STRAIGHT).show(4, **STRAIGHT).show(0.1, seen=quality(reasons=(QualityReason.DARK,)))
+    visit.show(1, **STRAIGHT)
 
     assert visit.codes == [PromptCode.LOOK_STRAIGHT, PromptCode.TURN_LEFT]
 
@@ -399,6 +401,14 @@ def test_glasses_come_off_only_where_they_are_on() -> None:
     assert visit.result.pictures[-1].pose is Pose.WITHOUT_GLASSES
 
 
+def test_the_glasses_of_somebody_who_only_passed_by_are_nobodys() -> None:
+    """Five frames with glasses, then another person of whom it is not known."""
+    visit = Visit().show(0.6, glasses=True).show(1, track=2)
+
+    assert visit.codes == [PromptCode.LOOK_STRAIGHT, PromptCode.TURN_LEFT]
+    assert visit.said[-1][1].of == 3
+
+
 def test_where_nobody_can_tell_whether_glasses_are_on_nobody_is_asked_to_take_them_off() -> None:
     visit = Visit().show(1, **STRAIGHT).show(1, **LEFT).show(1, **RIGHT)
 
@@ -474,6 +484,14 @@ def test_a_pose_that_was_never_held_is_taken_with_what_there_is() -> None:
 
 def test_a_step_loses_no_time_to_those_who_stand_beside() -> None:
     visit = Visit().show(1, **STRAIGHT).show(20, LEFT, {"track": 2, "at": ELSEWHERE})
+
+    assert PromptCode.TURN_RIGHT not in visit.codes
+
+
+def test_a_step_loses_no_time_to_a_camera_that_stalls() -> None:
+    visit = Visit().show(1, **STRAIGHT).show(0.2, seen=quality(yaw=5))
+    visit.now += 15
+    visit.show(0.2, seen=quality(yaw=5))
 
     assert PromptCode.TURN_RIGHT not in visit.codes
 
