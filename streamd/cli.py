@@ -7,9 +7,9 @@ import json
 import logging
 import os
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from typing import Final
+from typing import Any, Final
 
 from streamd import __version__
 from streamd.errors import StreamdError
@@ -66,7 +66,8 @@ def _parser() -> argparse.ArgumentParser:
     enrol = add("enrol", _enrol, "Enrol a person by photos, and say what each is worth.")
     _config_option(enrol)
     enrol.add_argument("who", metavar="WHO", help="the person's name, which becomes a folder's")
-    enrol.add_argument("photos", nargs="+", type=Path, metavar="PHOTO", help="JPEG, PNG, WebP, HEIC or BMP files")
+    enrol.add_argument("photos", nargs="*", type=Path, metavar="PHOTO", help="JPEG, PNG, WebP, HEIC or BMP files")
+    enrol.add_argument("--camera", metavar="NAME", help="instead of photos: guide the person before this camera of the daemon")
     _json_option(enrol)
     forget = add("forget", _forget, "Delete everything of a person, and prove it by searching every file of the state.")
     _config_option(forget)
@@ -179,9 +180,21 @@ def _enrol(options: argparse.Namespace) -> int:
     from streamd import desk
     from streamd.config import find, load
     from streamd.display import dropped_json, dropped_lines
+    from streamd.errors import ConfigError
 
     logging.basicConfig(level=logging.ERROR, format=_LOG_FORMAT)
-    dropped = desk.enrol(load(find(options.config, os.environ), os.environ), options.who, options.photos)
+    config = load(find(options.config, os.environ), os.environ)
+    if bool(options.photos) == (options.camera is not None):
+        raise ConfigError(["enrol: expected either photos or --camera NAME"])
+    if options.camera is not None:
+        answer: Mapping[str, Any] = {}
+        for answer in desk.guide(config, options.who, options.camera):
+            print(
+                json.dumps(answer, ensure_ascii=False) if options.json else answer.get("text", answer.get("message")),
+                flush=True,
+            )
+        return 0 if answer.get("ok") else 1
+    dropped = desk.enrol(config, options.who, options.photos)
     print(
         json.dumps(dropped_json(dropped), indent=2, ensure_ascii=False) if options.json else "\n".join(dropped_lines(dropped))
     )

@@ -19,6 +19,7 @@ import functools
 import itertools
 import logging
 import math
+import queue
 import threading
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
@@ -30,12 +31,16 @@ from streamd import assembly, debug
 from streamd.clock import Clock, SystemClock, clock_synchronised
 from streamd.config import Config
 from streamd.control import Answer, ControlServer
+from streamd.enrolment.dropping import drop, person_folder
 from streamd.enrolment.folder import Enrolment, EnrolmentFolder, PhotoEvent
+from streamd.enrolment.guided import WORDS, Ending, Result, check, seen
 from streamd.enrolment.images import Decoder, OpenedPhoto
 from streamd.enrolment.keeper import GalleryKeeper
+from streamd.enrolment.listing import subject_id
 from streamd.enrolment.photo import PhotoVerdict, judge
+from streamd.enrolment.portrait import cut, photo_file, photo_name
 from streamd.enrolment.unknown import Look, UnknownRules, UnknownVisit, UnknownVisits, best_looks, surroundings
-from streamd.errors import StreamdError, UnavailableError
+from streamd.errors import GalleryError, StreamdError, UnavailableError
 from streamd.events.contract import (
     CameraCondition,
     CameraState,
@@ -49,6 +54,7 @@ from streamd.events.contract import (
     VisitEvent,
 )
 from streamd.events.outbox import EventSink
+from streamd.guides import Guided, Guides
 from streamd.handoff import Batcher, Latest
 from streamd.health import CameraHealth, Heartbeats, Rate, Tally
 from streamd.metrics import Gauge, MetricsServer
@@ -155,6 +161,7 @@ class Daemon:
             progress=on_progress,
         )
         self._undelivered: set[str] = set()
+        self.guides = Guides(sink.publish_event, self._gathered, self._clock.utc)
         self._presence: dict[str, int] = {}
         self._states: dict[str, tuple[bool, str | None]] = {}
         self._states_at = float("-inf")
@@ -232,9 +239,13 @@ class Daemon:
         self._start("embedder", self._embed)
         self._start("gallery", self._keep_gallery)
         self._control = ControlServer(
-            self._config.state, {name: functools.partial(self._ask, request) for name, request in self._requests.items()}
+            self._config.state,
+            {name: functools.partial(self._ask, request) for name, request in self._requests.items()}
+            | {"guide": self._serve_guide},
         )
         self._start("control", self._control.run)
+        # It may wait for a client for as long as that takes, and holds nobody up.
+        self.heartbeats.beat("control", self._clock.monotonic(), math.inf)
         if self._config.metrics.port is not None:
             self._metrics = MetricsServer(self._config.metrics.address, self._config.metrics.port, self.tally, self._gauges)
         while not self._keeper.ready.wait(_TICK_SECONDS):
@@ -341,6 +352,8 @@ class Daemon:
                 self._watch(watchers[taken.camera], taken)
 
     def _wanted(self, camera: str, track: int, now: float) -> bool:
+        if self.guides.at(camera):
+            return True
         with self._visits_lock:
             return self._visits.wanted(camera, track, now)
 
@@ -351,6 +364,8 @@ class Daemon:
         else:
             sighting = watcher.watch(taken)
             wall = taken.wall
+            if self.guides.at(taken.camera):
+                self.guides.look(taken.camera, taken.captured, seen(taken, sighting.tracks, sighting.crops))
         if sighting.skipped is not None:
             self.tally.count("frames_skipped", sighting.skipped)
             return
@@ -523,6 +538,55 @@ class Daemon:
                 return
         raise UnavailableError("streamd stops; ask again when it runs")
 
+    def guide(self, who: str, camera: str) -> Guided:
+        """Guide a person before a camera through a few poses, and enrol them by the best picture of each.
+
+        Raises GalleryError where that camera does not watch, or somebody is guided there already.
+        """
+        health = self.health.get(camera)
+        if health is None:
+            raise GalleryError(f"there is no camera {camera!r}; there are: {', '.join(self.health)}")
+        if not health.enabled or health.failure is not None:
+            raise GalleryError(f"the camera {camera} gives no picture: {health.sentence or 'it is disabled'}")
+        person = person_folder(self._config.gallery_folder, who)
+        return self.guides.begin(subject_id(person), person, camera, self._clock.monotonic())
+
+    def _gathered(self, guided: Guided, result: Result[Frame]) -> None:
+        """The pictures of a guided enrolment are there: checked and written on the gallery's thread."""
+        self._keeper.ask(lambda _folder: self.guides.conclude(guided, self._enrol(guided, result)))
+
+    def _enrol(self, guided: Guided, result: Result[Frame]) -> Result[Frame]:
+        analyser = self._prepare()
+        vectors: list[Float32 | None] = []
+        photos: dict[int, bytes] = {}
+        for taken in result.pictures:
+            image = cut(taken.frame.image, taken.box, taken.others)
+            verdict = None if image is None else judge(image, analyser, self._embed_photo, self._attribute_rules)
+            vectors.append(None if verdict is None else verdict.vector)
+            if image is not None:
+                photos[id(taken)] = photo_file(image)
+        checked = check(result, vectors, self._calibration.log_likelihood_ratio)
+        try:
+            for taken in checked.pictures:
+                name = photo_name(guided.camera, taken.pose, taken.frame.wall)
+                drop(self._config.gallery_folder / guided.name, name, photos[id(taken)])
+        except GalleryError as error:
+            log.error("%s", error)
+            return Result(Ending.NOT_SAVED, WORDS[Ending.NOT_SAVED])
+        return checked
+
+    def _serve_guide(self, asked: Mapping[str, Any]) -> Iterator[Answer]:
+        """A guided enrolment over the control socket: every prompt as it is said, the last with `ok`."""
+        guided = self.guide(str(asked.get("subject", "")), str(asked.get("camera", "")))
+        while not self._stopping.is_set():
+            with contextlib.suppress(queue.Empty):
+                prompt = guided.said.get(timeout=0.5)
+                told = {"text": prompt.text, "step": prompt.step, "done": prompt.done, "of": prompt.of}
+                if prompt.finished:
+                    yield {**told, "ok": bool(prompt.ok), "message": prompt.text}
+                    return
+                yield told
+
     def _put_in_force(self, now: Enrolment, judged: tuple[PhotoEvent, ...]) -> None:
         before = self._enrolment
         with self._visits_lock:
@@ -606,6 +670,7 @@ class Daemon:
         for departure in departures:
             self._depart(departure)
             self._keep(departure, looks.get(departure.visit, ()))
+        self.guides.tick(now)
         self._publish_cameras(now)
         self._on_tick(now, self.heartbeats.late(now))
 

@@ -20,9 +20,9 @@ from streamd import assembly, people
 from streamd.clock import SystemClock
 from streamd.config import Config
 from streamd.control import Answer, ask
+from streamd.enrolment.dropping import drop, person_folder
 from streamd.enrolment.folder import Overview, PhotoEvent
 from streamd.enrolment.images import SUFFIXES, Decoder, OpenedPhoto
-from streamd.enrolment.listing import list_folder, subject_id
 from streamd.enrolment.photo import PhotoVerdict, judge
 from streamd.enrolment.unknown import Removed, Visitor
 from streamd.errors import GalleryError, UnavailableError
@@ -91,7 +91,7 @@ def _unknown_assign(kept: Kept, config: Config, asked: Mapping[str, Any]) -> Ans
     photos = kept.unknown.photos(visitor) if kept.unknown is not None else ()
     if not photos or kept.unknown is None:
         raise GalleryError(f"no unknown visitor {visitor!r} is kept; `streamd unknown` lists them")
-    person = folder_of(config, who)
+    person = person_folder(config.gallery_folder, who)
     for photo in photos:
         drop(config.gallery_folder / person, photo.name, photo.data)
     kept.unknown.forget(visitor)
@@ -213,7 +213,7 @@ def look_at(config: Config, who: str | None) -> tuple[tuple[Overview, ...], tupl
 
 def enrol(config: Config, who: str, files: Sequence[Path]) -> list[Dropped]:
     """Put photos into a person's folder, made if it is not there, and wait for the verdicts. Raises GalleryError."""
-    person = folder_of(config, who)
+    person = person_folder(config.gallery_folder, who)
     photos = [_copy(config.gallery_folder / person, file) for file in files]
     names = [f"{person}/{photo}" for photo in photos]
     if not _is_running(config):
@@ -231,23 +231,9 @@ def enrol(config: Config, who: str, files: Sequence[Path]) -> list[Dropped]:
     ]
 
 
-def folder_of(config: Config, who: str) -> str:
-    """The name of a person's folder; a new one is made for a new name. Raises GalleryError."""
-    folder = config.gallery_folder
-    if not who.strip() or who.startswith(".") or "/" in who or "\0" in who or len(who.encode()) > 200:
-        raise GalleryError(f"expected a name that a folder can have, found {who!r}")
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-        subject = subject_id(who)
-        for person in list_folder(folder).people:
-            if who == person.name or subject == person.subject:
-                return person.place
-        (folder / who).mkdir()
-    except OSError as error:
-        raise GalleryError(
-            f"{folder}: {(error.strerror or 'error').lower()}; run this as somebody who may write there"
-        ) from None
-    return who
+def guide(config: Config, who: str, camera: str) -> Iterator[Answer]:
+    """Have the daemon guide a person before a camera; what it says, as it says it. Raises UnavailableError."""
+    yield from ask(config.state, "guide", timeout=90.0, subject=who, camera=camera)
 
 
 def _copy(folder: Path, file: Path) -> str:
@@ -260,22 +246,3 @@ def _copy(folder: Path, file: Path) -> str:
     except OSError as error:
         raise GalleryError(f"{file}: {(error.strerror or 'error').lower()}; name a photo that can be read") from None
     return drop(folder, f"{file.stem}{suffix}", data)
-
-
-def drop(folder: Path, name: str, data: bytes) -> str:
-    """Put a photo into a person's folder, so that it appears whole or not at all; its name there. Raises GalleryError."""
-    stem, dot, suffix = name.lstrip(".#").rpartition(".")
-    stem = stem or "photo"
-    chosen, number = f"{stem}{dot}{suffix}", 1
-    while (folder / chosen).exists():
-        number += 1
-        chosen = f"{stem}-{number}{dot}{suffix}"
-    temporary = folder / f".{chosen}.part"
-    try:
-        temporary.write_bytes(data)
-        temporary.rename(folder / chosen)
-    except OSError as error:
-        temporary.unlink(missing_ok=True)
-        why = (error.strerror or "error").lower()
-        raise GalleryError(f"{folder / chosen}: {why}; make room, or run this as somebody who may write there") from None
-    return chosen

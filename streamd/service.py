@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import base64
+import binascii
 import functools
 import logging
 import os
 import signal
 import uuid
 from collections.abc import Callable, Mapping
+from pathlib import Path
 from types import FrameType
 from typing import Any, Final
 
@@ -15,6 +18,9 @@ from streamd import __version__, assembly, desk
 from streamd.config import Config
 from streamd.control import Answer
 from streamd.daemon import Daemon
+from streamd.enrolment.dropping import drop, person_folder
+from streamd.enrolment.images import SUFFIXES
+from streamd.errors import GalleryError
 from streamd.events import homeassistant
 from streamd.events.commands import Command, Handler
 from streamd.events.contract import CommandResult, Refusal, VisitEvent
@@ -95,13 +101,37 @@ class Service:
             self.daemon.stop()
 
     def _handlers(self) -> dict[str, Handler]:
-        return {"reload": self._reload, "enable": self._enable, "disable": self._disable}
+        return {"reload": self._reload, "enable": self._enable, "disable": self._disable, "enrol": self._enrol}
 
     def _reload(self, command: Command) -> CommandResult:
         if command.payload:
             return _not_understood(command, ())
         self.daemon.reload()
         return command.done("the enrolment folder is being looked at")
+
+    def _enrol(self, command: Command) -> CommandResult:
+        """A person by a photo in the message, or guided before a camera."""
+        payload = command.payload
+        who, camera, photo = payload.get("subject"), payload.get("camera"), payload.get("photo")
+        if payload.keys() - {"subject", "camera", "photo", "name"} or (camera is None) == (photo is None):
+            return _not_understood(command, ("subject", "camera", "photo", "name"))
+        if not all(isinstance(one, str) for one in (who, camera or photo, payload.get("name", ""))):
+            return command.refused("expected text for subject, camera, photo and name", Refusal.INVALID_PAYLOAD)
+        try:
+            if camera is not None:
+                guided = self.daemon.guide(str(who), camera)
+                return command.done(f"{guided.name} is guided at {camera}; what is said is at the topic enrol")
+            data = base64.b64decode(str(photo), validate=True)
+            suffix = Path(payload.get("name") or "photo.jpg").suffix.lower()
+            if suffix not in SUFFIXES:
+                return command.refused(f"expected a name of a photo, such as a.jpg, found {suffix!r}", Refusal.INVALID_PAYLOAD)
+            person = person_folder(self._config.gallery_folder, str(who))
+            dropped = drop(self._config.gallery_folder / person, payload.get("name") or "mqtt.jpg", data)
+        except binascii.Error as error:
+            return command.refused(f"photo: expected base64 ({error})", Refusal.INVALID_PAYLOAD)
+        except GalleryError as error:
+            return command.refused(str(error))
+        return command.done(f"{person}/{dropped} is being judged; the verdict is at the topic gallery/event")
 
     def _enable(self, command: Command) -> CommandResult:
         return self._switch(command, enabled=True)

@@ -21,6 +21,8 @@ if TYPE_CHECKING:
 log = logging.getLogger(__name__)
 
 MAX_COMMAND_BYTES = 64 * 1024
+# A photo travels as base64 in JSON: twelve megabytes of it.
+MAX_ENROL_BYTES = 16 * 1024 * 1024
 # A handler that keeps the network thread longer than this is named in the log.
 HANDLER_SECONDS = 0.25
 
@@ -125,8 +127,9 @@ def judge(letter: Letter, handlers: Mapping[str, Handler]) -> Command | CommandR
     command = Command(letter.name, {}, letter.received)
     if letter.retained:
         return command.refused("a retained command is never carried out; send it without the retain flag", Refusal.RETAINED)
-    if len(letter.body) > MAX_COMMAND_BYTES:
-        size = f"the message has {len(letter.body)} bytes, at most {MAX_COMMAND_BYTES} are read"
+    most = MAX_ENROL_BYTES if letter.name == "enrol" else MAX_COMMAND_BYTES
+    if len(letter.body) > most:
+        size = f"the message has {len(letter.body)} bytes, at most {most} are read"
         return command.refused(size, Refusal.TOO_LARGE)
     if letter.name not in handlers:
         known = ", ".join(sorted(handlers)) or "none"

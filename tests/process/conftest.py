@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from streamd.demo import story
-from streamd.demo.portraits import SPEAKING, STANDING, STRANGER
+from streamd.demo.portraits import OFFICIAL, SPEAKING, STANDING, STRANGER
 from streamd.demo.rtsp_server import encode
 
 if TYPE_CHECKING:
@@ -23,6 +23,8 @@ _CLIPS = {
     "passing": ((SPEAKING,), 1.0, 3.0, 4.0),
     # The stranger, who goes for long enough to have left.
     "visits": ((STRANGER,), 1.0, 4.0, 7.5),
+    # The person, close to the camera.
+    "near": ((OFFICIAL,), 0.0, 4.0, 4.0),
 }
 
 
@@ -33,7 +35,8 @@ def clips(portraits: Path, tmp_path_factory: pytest.TempPathFactory) -> dict[str
     made = {}
     for name, (who, start, end, seconds) in _CLIPS.items():
         made[name] = folder / f"{name}.mp4"
-        pictures = story.pictures(portraits, (story.Visit(who, start, end, walks=False),), seconds)
+        near = {"face_width": 380} if name == "near" else {}
+        pictures = story.pictures(portraits, (story.Visit(who, start, end, walks=False, **near),), seconds)
         small = (np.asarray(cv2.resize(one, (640, 360), interpolation=cv2.INTER_AREA), np.uint8) for one in pictures)
         encode(made[name], small, story.FPS, bitrate=800_000)
     return made

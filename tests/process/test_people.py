@@ -6,13 +6,15 @@ their own, and then forgotten: nothing of them is found in any file of the state
 
 from __future__ import annotations
 
+import base64
 import json
+import time
 from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from streamd.demo.portraits import OFFICIAL, STANDING
-from streamd.events.contract import GalleryEvent, LastSeen, Left, Verdict
+from streamd.demo.portraits import OFFICIAL, STANDING, STRANGER
+from streamd.events.contract import CommandResult, EnrolPrompt, GalleryEvent, LastSeen, Left, Verdict
 from streamd.values import Outcome
 from tests.process.broker import wait_until
 from tests.process.door import TOPICS, Door
@@ -96,3 +98,59 @@ def test_what_is_not_there_is_said_in_one_sentence(door: Door, command: tuple[st
 
     assert done.returncode != 0
     assert "there is" in done.stdout + done.stderr or "no unknown visitor" in done.stdout + done.stderr
+
+
+def test_a_person_is_guided_before_the_camera_and_known_from_then_on(
+    tmp_path: Path, portraits: Path, clips: dict[str, Path]
+) -> None:
+    """A portrait that looks ahead all the time: the turned poses are waited for and skipped, what was taken counts."""
+    with Door(tmp_path) as door:
+        door.cameras["front"] = door.serve(clips).url("near")
+        door.start()
+        door.presence("front", 1)
+
+        done = door.command("enrol", "Barack", "--camera", "front", "--json")
+
+        said = [json.loads(line) for line in done.stdout.splitlines()]
+        assert done.returncode == 0, done.stdout + done.stderr
+        assert said[-1]["ok"] is True
+        assert said[0]["text"]
+        heard = door.said(EnrolPrompt)
+        assert [one.text for one in heard] == [one["text"] for one in said]
+        assert [one.finished for one in heard] == [False] * (len(heard) - 1) + [True]
+        photos = list((door.gallery / "Barack").glob("camera-front-*-straight.jpg"))
+        assert len(photos) == 1
+        event, _ = door.decision("front", Outcome.IDENTIFIED)
+        assert event.subject == "barack"
+
+
+def test_a_photo_comes_over_mqtt(door: Door, portraits: Path) -> None:
+    photo = base64.b64encode((portraits / STRANGER.file).read_bytes()).decode()
+    since = time.monotonic()
+
+    door.listener.send(TOPICS.command("enrol"), json.dumps({"subject": "Joe B", "photo": photo, "name": "a.jpg"}).encode())
+
+    judged = door.await_state(GalleryEvent, lambda one: one.subject == "joe-b", "the verdict", since=since)
+    assert (judged.photo, judged.verdict) == ("Joe B/a.jpg", Verdict.ACCEPTED)
+
+
+@pytest.mark.parametrize(
+    "payload",
+    [
+        {"subject": "../x", "photo": ""},
+        {"subject": "Joe", "photo": "no base64!"},
+        {"subject": "Joe", "photo": "", "name": "a.exe"},
+        {"subject": "Joe", "camera": "nowhere"},
+        {"subject": "Joe"},
+        {"subject": 7, "photo": ""},
+    ],
+)
+def test_an_enrolment_over_mqtt_that_cannot_be_is_refused(door: Door, payload: dict[str, object]) -> None:
+    since = time.monotonic()
+    before = set(door.gallery.iterdir())
+
+    door.listener.send(TOPICS.command("enrol"), json.dumps(payload).encode())
+
+    answer = door.await_state(CommandResult, lambda one: not one.ok, "the refusal", since=since, command="enrol")
+    assert answer.message
+    assert set(door.gallery.iterdir()) <= before | {door.gallery / "Joe"}
