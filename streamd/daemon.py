@@ -61,8 +61,9 @@ from streamd.metrics import Gauge, MetricsServer
 from streamd.people import Kept
 from streamd.recognition.calibration import Calibration
 from streamd.recognition.embedding import Embedder
+from streamd.recognition.gallery import build
 from streamd.recognition.visit import Announcement, Departure, Visits
-from streamd.values import Crop, Float32, Frame, Gallery, Outcome, Template, Track, UInt8
+from streamd.values import Crop, Float32, Frame, Outcome, Template, Track, UInt8
 from streamd.vision.analysis import FaceAnalyser
 from streamd.vision.capture import Camera, Outage, is_live, watch
 from streamd.vision.watching import Watcher
@@ -141,7 +142,7 @@ class Daemon:
         self._batcher = Batcher[_Request](embedder.batch_sizes, config.model.max_wait_milliseconds / 1000)
         self._visits_lock = threading.Lock()
         self._tracks, self._visit_ids = itertools.count(1), itertools.count(1)
-        empty = Gallery(np.zeros((0, embedder.dimension), np.float32), np.zeros(0, np.int32), (), (), 0, embedder.model)
+        empty = build((), 0, embedder.model, embedder.dimension)
         self._visits = Visits(assembly.visit_rules(config), calibration, empty, functools.partial(next, self._visit_ids))
         self._enrolment = Enrolment(empty)
         self._analyser: FaceAnalyser | None = None

@@ -12,7 +12,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
 from enum import StrEnum
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
@@ -22,6 +22,7 @@ if TYPE_CHECKING:
 
 Float32 = NDArray[np.float32]
 Int32 = NDArray[np.int32]
+Int64 = NDArray[np.int64]
 UInt8 = NDArray[np.uint8]
 
 
@@ -144,13 +145,21 @@ class SubjectRules:
         )
 
 
+class Nearest(Protocol):
+    """What finds the templates near a vector without comparing it with each."""
+
+    def nearest(self, vectors: Float32, count: int) -> Int64:
+        """The rows that seem nearest to each vector (float32 (B, D)): int64 (B, count), -1 where there are not so many."""
+
+
 @dataclass(frozen=True, slots=True, eq=False)
 class Gallery:
     """An immutable snapshot of all templates of one model, ordered by subject.
 
     templates: float32 (N, D), unit rows. subjects: int32 (N,), rising, index into `names`. names: the S subjects (slugs);
-    photos: the N enrolled photos, relative to the enrolment folder. generation: grows with every change. rules: of the
-    subjects that have some of their own.
+    photos: the N enrolled photos, relative to the enrolment folder. generation: grows with every change. starts: int32 (S,),
+    the first row of each subject. rules: of the subjects that have some of their own.
+    index: None where every template is compared.
     """
 
     templates: Float32
@@ -159,7 +168,9 @@ class Gallery:
     photos: tuple[str, ...]
     generation: int
     model: str
+    starts: Int32
     rules: Mapping[str, SubjectRules] = field(default_factory=dict)
+    index: Nearest | None = None
 
 
 @dataclass(frozen=True, slots=True, eq=False)

@@ -9,6 +9,8 @@ from typing import Any
 
 import pytest
 
+from streamd.bench import search
+
 pytestmark = [pytest.mark.process, pytest.mark.usefixtures("portraits")]
 
 
@@ -52,3 +54,18 @@ def test_the_smallest_face_is_measured() -> None:
 
     assert set(found["smallest_eye_distance_px"]) == {"detected", "recognised"}
     assert found["tiles_3"]["smallest_eye_distance_px"]["detected"] <= found["smallest_eye_distance_px"]["detected"]
+
+
+def test_search_is_measured_beside_the_bare_product() -> None:
+    found = search.figures(2000, 32, 0.05, exact_templates=1000)
+
+    assert set(found) >= {"templates", "median_ms", "p99_ms", "recall_at_1", "method", "bare_product_median_ms"}
+    assert found["templates"] == 2000
+    assert found["recall_at_1"] > 0.99
+    assert found["method"] != search.figures(500, 32, 0.05)["method"] == "product"
+
+
+def test_a_start_from_the_vault_is_measured() -> None:
+    found = search.start_figures(5000, 128)
+
+    assert min(found["load_s"], found["load_and_build_s"], found["commit_s"]) > 0

@@ -14,7 +14,7 @@ from typing import Any, Final
 from rich.console import Console
 from rich.table import Table
 
-from streamd.bench import cameras, detection, embedding, pipeline, reload, start
+from streamd.bench import cameras, detection, embedding, pipeline, reload, search, start
 from streamd.errors import ConfigError
 
 BENCHMARKS: Final[Mapping[str, ModuleType]] = {
@@ -24,6 +24,7 @@ BENCHMARKS: Final[Mapping[str, ModuleType]] = {
     "embedding": embedding,
     "detection": detection,
     "reload": reload,
+    "search": search,
 }
 """Every benchmark by name: a module with TITLE, SECONDS and measure(seconds)."""
 
@@ -71,8 +72,9 @@ def _print(figures: Mapping[str, Any], console: Console) -> None:
     console.print(table)
 
 
-def _flat(figures: Mapping[str, Any], prefix: str = "") -> list[tuple[str, Any]]:
+def _flat(figures: Mapping[Any, Any], prefix: str = "") -> list[tuple[str, Any]]:
     rows: list[tuple[str, Any]] = []
     for name, value in figures.items():
-        rows += _flat(value, f"{prefix}{name}.") if isinstance(value, Mapping) else [(f"{prefix}{name}", value)]
+        parts = dict(enumerate(value)) if isinstance(value, list) else value
+        rows += _flat(parts, f"{prefix}{name}.") if isinstance(parts, Mapping) else [(f"{prefix}{name}", value)]
     return rows

@@ -20,7 +20,7 @@ from typing import Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-from streamd.recognition.gallery import best_photo
+from streamd.recognition.gallery import FLOOR, best_photo
 from streamd.values import Comparison, Decision, Float32, Gallery, Outcome, Quality, SubjectEvidence
 
 
@@ -67,11 +67,22 @@ def evidence_bound(subjects: int, max_false_accepts: float) -> float:
 
 def evidence(comparisons: Sequence[Comparison], calibration: Calibration) -> tuple[Float32, float]:
     """Evidence of every subject, float32 (S,) nats, and n_eff; all comparisons are against one gallery."""
-    ratios = np.stack([calibration.log_likelihood_ratios(one.scores, one.quality.eye_distance) for one in comparisons])
     weights = np.array([weight(one.quality) for one in comparisons])
     count = len(comparisons)
     effective = count / (1 + (count - 1) * calibration.correlation)
-    return (effective * (weights @ ratios) / weights.sum()).astype(np.float32), effective
+
+    def of(scores: Sequence[Float32]) -> Float32:
+        pairs = zip(scores, comparisons, strict=True)
+        ratios = np.stack([calibration.log_likelihood_ratios(row, one.quality.eye_distance) for row, one in pairs])
+        return np.asarray(effective * (weights @ ratios) / weights.sum(), np.float32)
+
+    if comparisons[0].gallery.index is None:
+        return of([one.scores for one in comparisons]), effective
+    # Of the many whom an index found near in no crop the evidence is the same: worked out once.
+    near = np.flatnonzero(np.max([one.scores for one in comparisons], axis=0) > FLOOR)
+    total = np.repeat(of([np.array([FLOOR], np.float32)] * count), len(comparisons[0].scores))
+    total[near] = of([one.scores[near] for one in comparisons])
+    return total, effective
 
 
 def decide(
@@ -100,9 +111,11 @@ def decide(
         empty = Decision(Outcome.UNKNOWN, None, None, bound, rules.margin, count, float(count), (Reason.EMPTY_GALLERY,))
         return None if patient else empty
     total, effective = evidence(comparisons, calibration)
-    order = np.argsort(-total, kind="stable")
-    best = _subject_evidence(int(order[0]), float(total[order[0]]), comparisons)
-    second = _subject_evidence(int(order[1]), float(total[order[1]]), comparisons) if len(order) > 1 else None
+    first = int(total.argmax())
+    best = _subject_evidence(first, float(total[first]), comparisons)
+    total[first] = -np.inf
+    next_best = int(total.argmax())
+    second = _subject_evidence(next_best, float(total[next_best]), comparisons) if len(total) > 1 else None
     own = gallery.rules.get(best.subject)
     if own is not None and own.max_false_accepts is not None:
         bound = evidence_bound(len(gallery.names), own.max_false_accepts)

@@ -1,14 +1,32 @@
-"""The gallery: an immutable snapshot of the enrolled templates, and exact search in it."""
+"""The gallery: an immutable snapshot of the enrolled templates, and search in it.
+
+Up to a hundred thousand templates the search is exact, one matrix product. Above, an index (`index.py`) names the templates
+that seem nearest, and their subjects are then scored exactly, each by all of its templates; every other subject has the score
+`FLOOR`. So a score is either exact or that of somebody of whom no template was near.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+import logging
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from datetime import datetime
+from typing import Final
 
 import numpy as np
 
-from streamd.values import Float32, Gallery, SubjectRules
+from streamd.recognition.index import open_index
+from streamd.values import Float32, Gallery, Int32, Int64, SubjectRules
+
+log = logging.getLogger(__name__)
+
+EXACT_TEMPLATES: Final = 100_000
+"""The most templates that are searched by the matrix product alone."""
+
+FLOOR: Final = -1.0
+"""The score of a subject that an index did not find near: no cosine is less."""
+
+_CANDIDATES: Final = 128  # templates that are compared exactly; many more than one person has photos
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -26,27 +44,58 @@ def build(
     model: str,
     dimension: int,
     rules: Mapping[str, SubjectRules] | None = None,
+    *,
+    exact_templates: int = EXACT_TEMPLATES,
 ) -> Gallery:
-    """The snapshot of these photos; the order they come in does not matter. rules: of subjects that have some of their own."""
+    """The snapshot of these photos; the order they come in does not matter. rules: of subjects that have some of their own.
+
+    Above `exact_templates` it has an index.
+    """
     rows = sorted(enrolled, key=lambda row: (row.subject, row.photo))
     names = tuple(sorted({row.subject for row in rows}))
     index = {name: position for position, name in enumerate(names)}
-    templates = np.array([row.vector for row in rows], np.float32).reshape(-1, dimension)
+    templates = np.concatenate([row.vector for row in rows] or [np.zeros(0, np.float32)]).reshape(-1, dimension)
+    templates = templates.astype(np.float32, copy=False)
     templates.setflags(write=False)
     subjects = np.array([index[row.subject] for row in rows], np.int32)
-    return Gallery(templates, subjects, names, tuple(row.photo for row in rows), generation, model, dict(rules or {}))
+    starts = np.searchsorted(subjects, np.arange(len(names))).astype(np.int32)
+    nearest = open_index(templates) if len(rows) > exact_templates else None
+    if len(rows) > exact_templates and nearest is None:
+        log.warning("%d templates are searched without an index, which is slow; install streamd[large]", len(rows))
+    return Gallery(
+        templates, subjects, names, tuple(row.photo for row in rows), generation, model, starts, dict(rules or {}), nearest
+    )
 
 
 def search(vectors: Float32, gallery: Gallery) -> Float32:
-    """Exact search by one matrix product: for B vectors (float32 (B, D), unit rows) and S subjects the best score of each.
+    """For B vectors (float32 (B, D), unit rows) and S subjects the best score of each.
 
-    Returns float32 (B, S), cosines in [-1, 1].
+    Returns float32 (B, S), cosines in [-1, 1]. With an index a subject is scored for all B vectors or for none: whoever is
+    near one of them. The best two of every vector are then exact, as far as the index found them.
     """
     if not gallery.names:
         return np.zeros((len(vectors), 0), np.float32)
-    cosines = np.clip(vectors @ gallery.templates.T, -1.0, 1.0)
-    starts = np.searchsorted(gallery.subjects, np.arange(len(gallery.names)))
-    return np.maximum.reduceat(cosines, starts, axis=1).astype(np.float32)
+    if gallery.index is not None:
+        return score(vectors, _near(vectors, gallery, gallery.index.nearest), gallery)
+    # One vector row by row: BLAS would share so small a work among threads that wait for each other for milliseconds
+    # where the cores are taken, as a door's are while somebody stands there.
+    one = len(vectors) == 1
+    cosines = np.vecdot(gallery.templates, vectors[0])[None] if one else vectors @ gallery.templates.T
+    return np.clip(np.maximum.reduceat(cosines, gallery.starts, axis=1), -1.0, 1.0).astype(np.float32, copy=False)
+
+
+def score(vectors: Float32, subjects: Int32, gallery: Gallery) -> Float32:
+    """As `search`, of these subjects (int32, indices into `gallery.names`, rising) alone; the others have `FLOOR`."""
+    scores = np.full((len(vectors), len(gallery.names)), FLOOR, np.float32)
+    if not len(subjects):
+        return scores
+    starts = gallery.starts[subjects]
+    counts = np.append(gallery.starts, np.int32(len(gallery.templates)))[subjects + 1] - starts
+    edges = np.cumsum(counts) - counts
+    rows = np.arange(counts.sum()) + np.repeat(starts - edges, counts)
+    cosines = vectors @ gallery.templates[rows].T
+    scores[:, subjects] = np.clip(np.maximum.reduceat(cosines, edges, axis=1), -1.0, 1.0)
+    return scores
 
 
 def admitted(scores: Float32, gallery: Gallery, camera: str, when: datetime) -> Float32:
@@ -62,3 +111,14 @@ def best_photo(vector: Float32, gallery: Gallery, subject: int) -> str:
     """The photo of a subject (index into `gallery.names`) that is most like a template (float32 (D,))."""
     start, end = (int(edge) for edge in np.searchsorted(gallery.subjects, [subject, subject + 1]))
     return gallery.photos[start + int((gallery.templates[start:end] @ vector).argmax())]
+
+
+def _near(vectors: Float32, gallery: Gallery, nearest: Callable[[Float32, int], Int64]) -> Int32:
+    """The subjects with a template near one of the vectors, at least two where there are two: the rule needs the second too."""
+    count = _CANDIDATES
+    while True:
+        rows = nearest(vectors, min(count, len(gallery.templates)))
+        near = [np.unique(gallery.subjects[one[one >= 0]]) for one in rows]
+        if count >= len(gallery.templates) or all(len(one) > 1 for one in near):
+            return np.unique(np.concatenate(near)).astype(np.int32)
+        count *= 8

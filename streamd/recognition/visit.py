@@ -16,7 +16,7 @@ from typing import Final
 import numpy as np
 
 from streamd.recognition.decision import Calibration, DecisionRules, decide
-from streamd.recognition.gallery import admitted, search
+from streamd.recognition.gallery import FLOOR, admitted, score, search
 from streamd.values import Comparison, Crop, Decision, Float32, Gallery, Outcome, Template, Track
 
 _KEPT_COMPARISONS: Final = 24  # the newest; more add nothing once their errors are correlated
@@ -180,6 +180,7 @@ class Visits:
         visit.comparisons = _against(self._gallery, visit)
         visit.comparisons.append(Comparison(template, scores, self._gallery, crop.quality, crop.captured, crop.wall, finished))
         del visit.comparisons[:-_KEPT_COMPARISONS]
+        visit.comparisons = _completed(self._gallery, visit)
         return self._judge(visit, finished)
 
     def not_delivered(self, visit: int) -> None:
@@ -330,13 +331,30 @@ def _likeness(visit: _Visit, vector: Float32) -> float:
     return float(np.mean([one.template.vector @ vector for one in visit.comparisons]))
 
 
+def _completed(gallery: Gallery, visit: _Visit) -> list[Comparison]:
+    """The comparisons with every subject scored in all that an index found near in one, so that evidence is like for like.
+
+    Evidence is a mean over the crops. Somebody near in one crop and not looked at in another would be short of evidence: as
+    the second, that makes the lead of the best too large, and somebody is identified who should be ambiguous.
+    """
+    comparisons = visit.comparisons
+    if gallery.index is None or len(comparisons) == 1:
+        return comparisons
+    near = np.flatnonzero(np.max([one.scores for one in comparisons], axis=0) > FLOOR).astype(np.int32)
+    return _scored(visit, score(np.stack([one.template.vector for one in comparisons]), near, gallery), gallery)
+
+
 def _against(gallery: Gallery, visit: _Visit) -> list[Comparison]:
     """The comparisons of a visit made anew where they were against an older gallery."""
     comparisons = visit.comparisons
     if not comparisons or comparisons[-1].gallery is gallery:
         return comparisons
-    scores = search(np.stack([one.template.vector for one in comparisons]), gallery)
+    return _scored(visit, search(np.stack([one.template.vector for one in comparisons]), gallery), gallery)
+
+
+def _scored(visit: _Visit, scores: Float32, gallery: Gallery) -> list[Comparison]:
+    """The comparisons of a visit with these scores, float32 (B, S), of that gallery."""
     return [
         dataclasses.replace(one, scores=admitted(row, gallery, visit.camera, one.wall), gallery=gallery)
-        for one, row in zip(comparisons, scores, strict=True)
+        for one, row in zip(visit.comparisons, scores, strict=True)
     ]

@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from streamd.recognition.gallery import Enrolled, best_photo, build, search
+from streamd.recognition.gallery import FLOOR, Enrolled, best_photo, build, search
 from streamd.values import Float32, Gallery
 
 DIMENSION = 6
@@ -88,3 +88,66 @@ def test_a_snapshot_cannot_be_written_to_and_knows_where_it_comes_from() -> None
     assert (gallery.generation, gallery.model) == (7, "digest")
     with pytest.raises(ValueError, match="read-only"):
         gallery.templates[0, 0] = 0
+
+
+# With an index
+
+
+def people(count: int, photos: int, dimension: int = 32) -> list[Enrolled]:
+    """Random people with photos around them, cosines of about 0.6 between those of one person."""
+    rng = np.random.default_rng(7)
+    centres = rng.standard_normal((count, dimension))
+    rows = []
+    for person, centre in enumerate(centres):
+        for photo in range(photos):
+            vector = (centre + 0.8 * rng.standard_normal(dimension)).astype(np.float32)
+            rows.append(Enrolled(f"p{person:04}", f"p{person:04}/{photo}.jpg", vector / np.float32(np.linalg.norm(vector))))
+    return rows
+
+
+@pytest.fixture(scope="module")
+def crowd() -> tuple[Gallery, Gallery]:
+    """The same people in a gallery that is searched exactly, and in one with an index."""
+    rows = people(600, 4)
+    return build(rows, 1, "model", 32), build(rows, 1, "model", 32, exact_templates=1000)
+
+
+def probes_of(gallery: Gallery, count: int) -> Float32:
+    noise = np.random.default_rng(3).standard_normal((count, 32)).astype(np.float32)
+    vectors = gallery.templates[:: len(gallery.templates) // count][:count] + np.float32(0.12) * noise
+    return np.asarray(vectors / np.linalg.norm(vectors, axis=1, keepdims=True), np.float32)
+
+
+def test_the_best_two_subjects_are_those_of_the_exact_search(crowd: tuple[Gallery, Gallery]) -> None:
+    """What the rule decides by: with their exact scores, which come from all of their photos."""
+    exact, indexed = crowd
+    assert exact.index is None
+    assert indexed.index is not None
+    for probe in probes_of(exact, 100):
+        expected, found = search(probe[None], exact)[0], search(probe[None], indexed)[0]
+        assert found.argsort()[:-3:-1].tolist() == expected.argsort()[:-3:-1].tolist()
+        looked_at = found > FLOOR
+        assert found[looked_at] == pytest.approx(expected[looked_at], abs=1e-6)
+        assert 2 <= looked_at.sum() < 300
+
+
+def test_whoever_is_near_one_of_the_probes_is_scored_for_all(crowd: tuple[Gallery, Gallery]) -> None:
+    exact, indexed = crowd
+    probes = probes_of(exact, 3)
+    scores = search(probes, indexed)
+
+    looked_at = scores > FLOOR
+    assert (looked_at == looked_at[0]).all()
+    assert scores[:, looked_at[0]] == pytest.approx(search(probes, exact)[:, looked_at[0]], abs=1e-6)
+
+
+def test_the_second_is_found_behind_somebody_with_very_many_photos() -> None:
+    """Three hundred photos of one person are all nearer than the next person's; the index is asked for more."""
+    base = np.eye(1, 32, dtype=np.float32)[0]
+    crowd = [Enrolled("many", f"many/{i}.jpg", base) for i in range(400)]
+    gallery = build([*crowd, *people(300, 4)], 1, "model", 32, exact_templates=1000)
+
+    scores = search(base[None], gallery)[0]
+
+    exact = search(base[None], build([*crowd, *people(300, 4)], 1, "model", 32))[0]
+    assert np.sort(scores)[-2:] == pytest.approx(np.sort(exact)[-2:], abs=1e-6)

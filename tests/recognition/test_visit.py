@@ -7,6 +7,7 @@ three first crops at 0.9 are worth 21 nats, over the bound of ln(2 / 0.001) = 7.
 
 from __future__ import annotations
 
+import dataclasses
 import itertools
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -19,7 +20,7 @@ from numpy.typing import NDArray
 from streamd.recognition.decision import Reason
 from streamd.recognition.gallery import Enrolled, build
 from streamd.recognition.visit import Announcement, Departure, VisitRules, Visits
-from streamd.values import Crop, Face, Float32, Gallery, Outcome, Quality, QualityReason, SubjectRules, Template, Track
+from streamd.values import Crop, Face, Float32, Gallery, Int64, Outcome, Quality, QualityReason, SubjectRules, Template, Track
 
 NOON = datetime(2026, 1, 1, 12, tzinfo=UTC)
 GOOD = Quality(0.3, 120, 40, 0, 0, 0, 60)
@@ -495,3 +496,45 @@ def test_a_change_of_the_rules_reaches_whoever_stands_there() -> None:
     door.change(build(rows, 2, "model", 16))
 
     assert [one.decision.outcome for one in door.said] == [Outcome.UNKNOWN, Outcome.IDENTIFIED]
+
+
+# A gallery with an index
+
+
+class TwoBest:
+    """An index that names two templates and no more, however many it is asked for."""
+
+    def __init__(self, templates: Float32) -> None:
+        self._templates = templates
+
+    def nearest(self, vectors: Float32, count: int) -> Int64:
+        return np.argsort(-(vectors @ self._templates.T), axis=1)[:, :2]
+
+
+def indexed(enrolled: Gallery) -> Gallery:
+    return dataclasses.replace(enrolled, index=TwoBest(enrolled.templates))
+
+
+def test_an_index_that_finds_others_near_in_each_crop_changes_no_decision() -> None:
+    """Anna is best in every crop, the second is somebody else in each. Their evidence is a mean over all crops: were a crop
+    in which they were not found counted against them, anna's lead would be larger than it is.
+    """
+    enrolled = gallery(*PEOPLE)
+    exact, fast = Door(enrolled, RULES), Door(indexed(enrolled), RULES)
+    for door in (exact, fast):
+        for frame in range(6):
+            shares = {"anna": 0.7, "ben": 0.3, "stranger": 0.3, "other stranger": 0.3}
+            shares[("ben", "stranger", "other stranger")[frame % 3]] = 0.5
+            vector = sum(share * PEOPLE[name] for name, share in shares.items())
+            door.frame({1: (vector / np.linalg.norm(vector)).astype(np.float32)})
+        door.change(door.enrolled if door is exact else indexed(gallery(*PEOPLE, generation=2)))
+
+    assert exact.said
+    assert len(fast.said) == len(exact.said)
+    for found, expected in zip(fast.said, exact.said, strict=True):
+        for one, other in ((found.decision.best, expected.decision.best), (found.decision.second, expected.decision.second)):
+            assert one is not None
+            assert other is not None
+            assert one.evidence == pytest.approx(other.evidence, abs=1e-4)
+        assert found.decision.best.subject == expected.decision.best.subject  # type: ignore[union-attr]
+        assert found.decision.outcome == expected.decision.outcome
