@@ -69,3 +69,27 @@ def test_a_start_from_the_vault_is_measured() -> None:
     found = search.start_figures(5000, 128)
 
     assert min(found["load_s"], found["load_and_build_s"], found["commit_s"]) > 0
+
+
+def test_a_photo_written_is_timed_to_its_person_identified() -> None:
+    found = measured("reload", 1.0)
+
+    assert found["photo_to_identified_s"]["p95"] > 0
+    assert found["photos"] == 1000
+    assert found["frames_compared"] > 0
+    assert found["frames_without_answer"] == 0
+
+
+def test_no_kill_loses_a_generation_or_enrols_anybody_twice() -> None:
+    found = measured("kills", 12.0)
+
+    assert (found["kills"], found["generations_lost"], found["enrolled_twice"]) == (12, 0, 0)
+
+
+def test_photos_dropped_in_bulk_are_all_judged() -> None:
+    found = measured("bulk", 2.0)
+
+    assert found["photos"] == found["judged"] == 20
+    assert found["photos_per_s"] > 0
+    assert found["rss_mb_peak"] > 0
+    assert found["frame_rate_loss"] < 1

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 COMMANDS = ("run", "check", "demo", "simulate", "bench", "version")
-BENCHMARKS = ("pipeline", "cameras", "start", "embedding", "detection", "reload")
+BENCHMARKS = ("pipeline", "cameras", "start", "embedding", "detection", "reload", "search", "kills", "bulk")
 
 
 def streamd(*arguments: str, **environment: str) -> subprocess.CompletedProcess[str]:

@@ -20,7 +20,8 @@ from streamd.values import Float32
 
 _PHOTOS_EACH: Final = 2
 _LIKENESS: Final = 0.8  # the noise that leaves two photos of one person a cosine of about 0.6
-_LOOKS: Final = Traits(0.3, 120.0, 40.0, 0.0, 0.0, 0.0, 60.0)
+LOOKS: Final = Traits(0.3, 120.0, 40.0, 0.0, 0.0, 0.0, 60.0)
+"""How the face of an invented photo looks."""
 
 
 def template(person: str, photo: bytes, dimension: int) -> Float32:
@@ -46,7 +47,7 @@ def enrol(config_file: Path, photos: int) -> None:
     def look(photo: OpenedPhoto) -> PhotoVerdict:
         data = os.pread(photo.descriptor, 100, 0)
         person = data.partition(b" ")[0].decode(errors="replace")
-        return PhotoVerdict((), template(person, data, embedder.dimension), _LOOKS)
+        return PhotoVerdict((), template(person, data, embedder.dimension), LOOKS)
 
     enrolment = assembly.open_enrolment(config, embedder, card.calibration, look, SystemClock().utc)
     enrolment.refresh(time.time_ns(), 0, lambda: False)

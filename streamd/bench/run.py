@@ -14,7 +14,7 @@ from typing import Any, Final
 from rich.console import Console
 from rich.table import Table
 
-from streamd.bench import cameras, detection, embedding, pipeline, reload, search, start
+from streamd.bench import bulk, cameras, detection, embedding, kills, pipeline, reload, search, start
 from streamd.errors import ConfigError
 
 BENCHMARKS: Final[Mapping[str, ModuleType]] = {
@@ -25,6 +25,8 @@ BENCHMARKS: Final[Mapping[str, ModuleType]] = {
     "detection": detection,
     "reload": reload,
     "search": search,
+    "kills": kills,
+    "bulk": bulk,
 }
 """Every benchmark by name: a module with TITLE, SECONDS and measure(seconds)."""
 
