@@ -188,15 +188,14 @@ def _stream(settings: Camera, clock: Clock, ended: Callable[[], bool]) -> Iterat
 
 
 def _opened(settings: Camera) -> Any:
-    scheme = urlsplit(settings.address).scheme
     if settings.address.startswith("/dev/"):
         return _opened_device(settings)
     options: dict[str, str] = {}
-    if scheme in {"rtsp", "rtsps"}:
+    if urlsplit(settings.address).scheme in {"rtsp", "rtsps"}:
         # A short probe opens in 0.1 s. "nobuffer" would throw away what was probed and wait for the next key frame.
         options = {"rtsp_transport": "tcp", "analyzeduration": "0", "probesize": "32"}
         options["timeout"] = str(int(settings.open_timeout * 1e6))
-    elif scheme in {"http", "https"}:
+    elif _is_http(settings.address):
         options = {"analyzeduration": "500000", "rw_timeout": str(int(settings.read_timeout * 1e6))}
     return av.open(settings.address, options=options, timeout=_timeouts(settings))
 
@@ -220,6 +219,7 @@ def _decoded(settings: Camera, container: Any, live: bool, clock: Clock, ended: 
     stream.thread_type = "SLICE"  # frame threads would each add a frame of delay
     stream.codec_context.thread_count = 1
     stream_clock, guard = StreamClock(), FrozenGuard(settings.frozen_after)
+    timed = live and not _is_http(settings.address)  # FFmpeg makes up 25 pictures a second for a stream that tells no times
     pace = _Pace(clock) if not live else None
     index, due, offset = 0, float("-inf"), 0.0
     while True:
@@ -236,7 +236,7 @@ def _decoded(settings: Camera, container: Any, live: bool, clock: Clock, ended: 
                 last_seconds = float(decoded.time or 0.0)
                 if pace is not None:
                     arrived = pace.wait(offset + last_seconds)
-                captured = stream_clock.captured(_stream_seconds(packet), arrived) if live else arrived
+                captured = stream_clock.captured(_stream_seconds(packet), arrived) if timed else arrived
                 # Half an interval of grace, so that a camera's jitter does not halve its rate.
                 if captured < due:
                     continue
@@ -294,6 +294,10 @@ def _picture(decoded: Any) -> Picture:
 def is_live(address: str) -> bool:
     """Whether pictures come by themselves; a file or folder is shown at its own pace, with whatever pauses it has."""
     return address.startswith("/dev/") or urlsplit(address).scheme in {"rtsp", "rtsps", "http", "https"}
+
+
+def _is_http(address: str) -> bool:
+    return urlsplit(address).scheme in {"http", "https"}
 
 
 _MENDS: Final = {

@@ -93,7 +93,10 @@ def assert_colours(image: UInt8, tolerance: int = 12) -> None:
 
 
 class MjpegCamera(http.server.BaseHTTPRequestHandler):
-    """A camera's HTTP side: /video streams JPEG pictures, /video-hangs stops after five, /private wants a password."""
+    """A camera's HTTP side: /video streams JPEG pictures twice as fast as the clips, /video-live at their rate.
+
+    /video-hangs stops after five, /private wants a password.
+    """
 
     def do_GET(self) -> None:
         if self.path == "/private":
@@ -116,16 +119,19 @@ class MjpegCamera(http.server.BaseHTTPRequestHandler):
             if self.path == "/video-hangs" and index == 5:
                 self.server.released.wait(10)  # type: ignore[attr-defined]
                 return
-            time.sleep(1 / FPS / 2)
+            self.server.sent.append(time.monotonic())  # type: ignore[attr-defined]
+            time.sleep(1 / FPS if self.path == "/video-live" else 1 / FPS / 2)
 
     def log_message(self, *_: object) -> None:
         pass
 
 
 @contextmanager
-def serving_http() -> Iterator[str]:
+def serving_http(sent: list[float] | None = None) -> Iterator[str]:
+    """sent: filled with the time (monotonic) at which each picture left."""
     with http.server.ThreadingHTTPServer(("127.0.0.1", 0), MjpegCamera) as server:
         server.released = threading.Event()  # type: ignore[attr-defined]
+        server.sent = sent if sent is not None else []  # type: ignore[attr-defined]
         thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.05})
         thread.start()
         try:
@@ -182,15 +188,18 @@ def test_a_backlog_shows_as_age(clips: dict[str, Clip]) -> None:
     """The reader is held up for half a second at the fifth picture: the sixth has waited, and says so."""
     captured: list[float] = []
     ages: list[float] = []
+    walls: list[float] = []
     with RtspServer(clips) as server:
         for frame in frames(camera(server.url("h264")), SystemClock(), lambda: len(captured) >= 12):
             ages.append(time.monotonic() - frame.captured)
+            walls.append(time.time() - frame.wall.timestamp())
             captured.append(frame.captured)
             if frame.index == 4:
                 time.sleep(0.5)
 
     assert ages[5] - ages[4] == pytest.approx(0.4, abs=0.1)  # the half second less the picture's own interval
     assert ages[11] < ages[5] / 2
+    assert walls == pytest.approx(ages, abs=0.05)
     assert np.diff(captured) == pytest.approx([1 / FPS] * 11, abs=0.05)
 
 
@@ -281,6 +290,19 @@ def test_motion_jpeg_over_http_gives_its_pictures_with_their_colours() -> None:
     assert error is None
     assert [square_of(frame.image) for frame in seen] == list(range(square_of(seen[0].image), square_of(seen[0].image) + 8))
     assert_colours(seen[-1].image)
+
+
+def test_motion_jpeg_was_captured_when_it_arrived_however_few_pictures_come() -> None:
+    """Such a stream tells no times: 10 pictures a second must not fall behind what FFmpeg takes them for, 25 a second."""
+    sent: list[float] = []
+    to_wall = time.time() - time.monotonic()
+    with serving_http(sent) as address:
+        seen, _ = see(camera(f"{address}/video-live"), FPS * SECONDS - 1)
+
+    left = np.array([sent[square_of(frame.image)] for frame in seen])
+    assert [frame.captured for frame in seen[2:]] == pytest.approx(left[2:], abs=0.25)  # the first wait for the opening
+    assert [frame.wall.timestamp() - to_wall for frame in seen[2:]] == pytest.approx(left[2:], abs=0.25)
+    assert np.median(np.diff([frame.captured for frame in seen])) == pytest.approx(1 / FPS, abs=0.02)
 
 
 # Why nothing is seen
