@@ -172,17 +172,23 @@ class _Packet:
 
 def _stream(settings: Camera, clock: Clock, ended: Callable[[], bool]) -> Iterator[Frame]:
     live = is_live(settings.address)
-    asked, opened = clock.monotonic(), False
-    try:
-        with _opened(settings) as container:
-            opened = True
-            if not container.streams.video:
-                raise CameraError(CameraFailure.NO_VIDEO, f"{settings.name}: {settings.shown} carries no video; check its path")
-            yield from _decoded(settings, container, live, clock, ended)
-    except (av.error.FFmpegError, OSError) as error:
-        # FFmpeg calls it invalid data, too, when an RTSP server accepts the connection and never answers.
-        silent = live and not opened and clock.monotonic() - asked >= 0.9 * settings.open_timeout
-        raise _failure(settings, error, silent) from None  # FFmpeg's own text may hold the password
+    reading = _Reading(settings, clock, ended)
+    again = True
+    while again and not ended():
+        asked, opened = clock.monotonic(), False
+        try:
+            with _opened(settings) as container:
+                opened = True
+                if not container.streams.video:
+                    sentence = f"{settings.name}: {settings.shown} carries no video; check its path"
+                    raise CameraError(CameraFailure.NO_VIDEO, sentence)
+                yield from reading.frames(container)
+        except (av.error.FFmpegError, OSError) as error:
+            # FFmpeg calls it invalid data, too, when an RTSP server accepts the connection and never answers.
+            silent = live and not opened and clock.monotonic() - asked >= 0.9 * settings.open_timeout
+            raise _failure(settings, error, silent) from None  # FFmpeg's own text may hold the password
+        # Opened anew rather than wound back, which FFmpeg cannot do with every kind of file.
+        again = settings.loop and not live
     if not ended():
         raise CameraError(CameraFailure.END_OF_STREAM, f"{settings.name}: {settings.shown} ended")
 
@@ -214,60 +220,86 @@ def _timeouts(settings: Camera) -> tuple[float, float]:
     return settings.open_timeout, settings.read_timeout / 2
 
 
-def _decoded(settings: Camera, container: Any, live: bool, clock: Clock, ended: Callable[[], bool]) -> Iterator[Frame]:
-    stream = container.streams.video[0]
-    stream.thread_type = "SLICE"  # frame threads would each add a frame of delay
-    stream.codec_context.thread_count = 1
-    stream_clock, guard = StreamClock(), FrozenGuard(settings.frozen_after)
-    timed = live and not _is_http(settings.address)  # FFmpeg makes up 25 pictures a second for a stream that tells no times
-    pace = _Pace(clock) if not live else None
-    index, due, offset = 0, float("-inf"), 0.0
-    while True:
-        last_seconds = 0.0
+class _Reading:
+    """The pictures of one stream or file, over all the rounds in which a file is shown; one owner thread."""
+
+    def __init__(self, settings: Camera, clock: Clock, ended: Callable[[], bool]) -> None:
+        self._settings, self._clock, self._ended = settings, clock, ended
+        self._live = is_live(settings.address)
+        # FFmpeg makes up 25 pictures a second for a stream that tells no times.
+        self._timed = self._live and not _is_http(settings.address)
+        self._guard = FrozenGuard(settings.frozen_after)
+        self._pace = _Pace(clock)
+        self._index, self._due = 0, float("-inf")
+
+    def frames(self, container: Any) -> Iterator[Frame]:
+        """The frames of an opened container to its end, at most `max_fps` a second."""
+        stream = container.streams.video[0]
+        stream.thread_type = "SLICE"  # frame threads would each add a frame of delay
+        stream.codec_context.thread_count = 1
+        stream_clock, shown = StreamClock(), False
+        interval = 1 / float(stream.average_rate or stream.guessed_rate or 15)
         for packet in container.demux(stream):
-            if ended():
+            if self._ended():
                 return
-            arrived = clock.monotonic()
+            arrived = self._clock.monotonic()
             try:
                 pictures = packet.decode()
             except av.error.InvalidDataError:
                 continue  # a damaged packet: the decoder goes on with the next key frame
             for decoded in pictures:
-                last_seconds = float(decoded.time or 0.0)
-                if pace is not None:
-                    arrived = pace.wait(offset + last_seconds)
-                captured = stream_clock.captured(_stream_seconds(packet), arrived) if timed else arrived
-                # Half an interval of grace, so that a camera's jitter does not halve its rate.
-                if captured < due:
-                    continue
-                due = max(due + 1 / settings.max_fps, captured + 0.5 / settings.max_fps)
-                picture = oriented(_picture(decoded), settings)
-                if live and guard.frozen(picture, arrived):
-                    sentence = f"{settings.name}: the picture has not changed for {settings.frozen_after:g} s; the camera hangs"
-                    raise CameraError(CameraFailure.FROZEN, sentence)
-                wall = clock.utc() - timedelta(seconds=clock.monotonic() - captured)
-                yield Frame(settings.name, index, picture, captured, wall)
-                index += 1
-        if live or not settings.loop:
+                shown = True
+                if not self._live:
+                    arrived = self._pace.wait(decoded.time, interval)
+                captured = stream_clock.captured(_stream_seconds(packet), arrived) if self._timed else arrived
+                yield from self._frame(decoded, captured, arrived)
+        if not shown and not self._live:
+            sentence = f"{self._settings.name}: {self._settings.shown} {_MENDS[CameraFailure.NO_VIDEO]}"
+            raise CameraError(CameraFailure.NO_VIDEO, sentence)
+        self._pace.begin_again()
+
+    def _frame(self, decoded: Any, captured: float, arrived: float) -> Iterator[Frame]:
+        settings = self._settings
+        # Half an interval of grace, so that a camera's jitter does not halve its rate.
+        if captured < self._due:
             return
-        offset += last_seconds + 1 / float(stream.average_rate or 15)
-        container.seek(0)
+        self._due = max(self._due + 1 / settings.max_fps, captured + 0.5 / settings.max_fps)
+        picture = oriented(_picture(decoded), settings)
+        if self._live and self._guard.frozen(picture, arrived):
+            sentence = f"{settings.name}: the picture has not changed for {settings.frozen_after:g} s; the camera hangs"
+            raise CameraError(CameraFailure.FROZEN, sentence)
+        wall = self._clock.utc() - timedelta(seconds=self._clock.monotonic() - captured)
+        yield Frame(settings.name, self._index, picture, captured, wall)
+        self._index += 1
 
 
 class _Pace:
-    """Shows a file at its own speed."""
+    """Shows a file at its own speed, round after round without a pause."""
 
     def __init__(self, clock: Clock) -> None:
         self._clock = clock
-        self._start: float | None = None
+        self._due: float | None = None
+        self._seconds: float | None = None
 
-    def wait(self, seconds: float) -> float:
-        """Wait until the picture at `seconds` of the file is due; the monotonic time at which it was."""
+    def wait(self, seconds: float | None, interval: float) -> float:
+        """Wait until a picture is due; the monotonic time at which it was.
+
+        seconds: its time in the file; where the file tells none, and in each new round, it follows the last by `interval`.
+        """
         now = self._clock.monotonic()
-        if self._start is None:
-            self._start = now - seconds
-        self._clock.sleep(max(0.0, self._start + seconds - now))
+        if self._due is None:
+            self._due = now
+        elif seconds is None or self._seconds is None:
+            self._due += interval
+        else:
+            self._due += max(0.0, seconds - self._seconds)
+        self._seconds = seconds
+        self._clock.sleep(max(0.0, self._due - now))
         return self._clock.monotonic()
+
+    def begin_again(self) -> None:
+        """The next picture is the first of the file again."""
+        self._seconds = None
 
 
 def _stream_seconds(packet: Any) -> float | None:

@@ -13,6 +13,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+import av
 import cv2
 import numpy as np
 import pytest
@@ -234,6 +235,27 @@ def test_a_looped_file_goes_on_in_the_same_pace(files: dict[str, Path], clock: F
 
     assert error is None
     assert [frame.captured for frame in seen] == pytest.approx([1000 + i / FPS for i in range(45)])
+    assert [square_of(frame.image) for frame in seen] == [i % (FPS * SECONDS) for i in range(45)]
+
+
+@pytest.mark.parametrize("kind", ["bare.h264", "shifted.ts"])
+def test_a_file_that_tells_no_times_or_begins_late_is_looped_in_its_own_pace(
+    files: dict[str, Path], tmp_path: Path, clock: FakeClock, kind: str
+) -> None:
+    """A bare H.264 stream holds no times and cannot be wound back; an MPEG transport stream begins at 1.4 s."""
+    path = tmp_path / kind
+    with av.open(str(files["h264"])) as source, av.open(str(path), "w") as copy:
+        stream = copy.add_stream_from_template(source.streams.video[0])
+        for packet in source.demux(video=0):
+            if packet.dts is not None:
+                packet.stream = stream
+                copy.mux(packet)
+    rate = 25 if kind == "bare.h264" else FPS  # what FFmpeg assumes for a bare stream
+
+    seen, error = see(camera(str(path), loop=True), 45, clock)
+
+    assert error is None
+    assert [frame.captured for frame in seen] == pytest.approx([1000 + i / rate for i in range(45)])
     assert [square_of(frame.image) for frame in seen] == [i % (FPS * SECONDS) for i in range(45)]
 
 
