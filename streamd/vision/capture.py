@@ -11,9 +11,10 @@ import logging
 import random
 import struct
 from collections import deque
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Generator, Iterator
 from dataclasses import dataclass
 from datetime import timedelta
+from enum import Enum, auto
 from pathlib import Path
 from typing import Any, Final
 from urllib.parse import urlsplit
@@ -34,6 +35,8 @@ _IMAGE_SUFFIXES: Final = frozenset({".jpg", ".jpeg", ".png", ".webp", ".bmp"})
 _PLANAR: Final = frozenset({"yuv420p", "yuvj420p", "yuv422p", "yuvj422p"})
 _CLOCK_WINDOW: Final = 256  # packets over which the least delay of a stream is remembered
 _FROZEN_CELLS: Final = 320
+_CODED_ALIKE: Final = 6  # grey levels
+_LONGEST_STILL: Final = 600.0  # seconds between attempts to bring life into a picture that stands still
 
 
 @dataclass(frozen=True, slots=True)
@@ -94,36 +97,85 @@ class StreamClock:
         return min(arrived, stream_seconds + min(self._offsets))
 
 
+class Stillness(Enum):
+    """What is to be done about a picture."""
+
+    NONE = auto()
+    """Nothing."""
+    FROZEN = auto()
+    """It has not changed for too long: the camera may hang."""
+    DOUBTFUL = auto()
+    """It stands as still as before, when opening the camera again brought nothing new; high time to try that once more."""
+
+
 class FrozenGuard:
-    """Whether packets flow but the picture stands still to the last bit: a fault that looks like health; one owner thread."""
+    """Whether packets flow but the picture stands still to the last bit: a fault that looks like health; one owner thread.
+
+    A sensor's noise changes every picture, but not that of a camera in the dark, covered, or with its noise taken out. What
+    tells it from a hanging one is to open it again: one that then gives the same picture for as long is not mended by that,
+    and is `still` until anything changes. It is tried again all the same, after twice as long each time.
+    """
 
     def __init__(self, after: float) -> None:
+        self.still = False
         self._after = after
+        self._patience = after
         self._grey: UInt8 | None = None
+        self._stood: UInt8 | None = None  # the picture that did not change
+        self._proven = False  # by opening the camera again
         self._changed_at = 0.0
         self._looked_at = float("-inf")
 
-    def frozen(self, picture: Picture, now: float) -> bool:
-        """True when nothing, not even the sensor's noise, has changed for `after` seconds."""
+    def opened(self) -> None:
+        """The camera has been opened again: its next picture is compared with none before."""
+        self._grey, self._looked_at = None, float("-inf")
+
+    def look(self, picture: Picture, now: float) -> Stillness:
+        """Judge a picture that came at `now` (monotonic), ten times in `after` at most."""
         if now - self._looked_at < self._after / 10:
-            return False
+            return Stillness.NONE
         self._looked_at = now
         grey = picture.grey(_FROZEN_CELLS)
         if self._grey is None or not np.array_equal(grey, self._grey):
-            self._grey, self._changed_at = grey, now
-        return now - self._changed_at >= self._after
+            self._changed(grey, now)
+            return Stillness.NONE
+        stands = now - self._changed_at
+        if stands < self._after:
+            return Stillness.NONE
+        if self._stood is None or not _alike(grey, self._stood):
+            self._stood, self._proven, self._patience = grey, False, 2 * self._after
+            return Stillness.FROZEN
+        self.still = self._proven = True
+        if stands < self._patience:
+            return Stillness.NONE
+        self._patience = min(2 * self._patience, max(_LONGEST_STILL, self._after))
+        return Stillness.DOUBTFUL
+
+    def _changed(self, grey: UInt8, now: float) -> None:
+        like_before = self._stood is not None and _alike(grey, self._stood)
+        if self._grey is not None or not like_before:
+            self.still = False
+        if not like_before and not self._proven:
+            self._stood = None  # opening the camera again has mended it
+        self._grey, self._changed_at = grey, now
 
 
-def frames(settings: Camera, clock: Clock, ended: Callable[[], bool]) -> Iterator[Frame]:
-    """Open a camera once and yield its frames, at most `max_fps` a second, until `ended()`.
+def _alike(one: UInt8, other: UInt8) -> bool:
+    """Whether two small grey pictures may show the very same: a codec draws one picture a little differently each time."""
+    return one.shape == other.shape and int(cv2.absdiff(one, other).max()) <= _CODED_ALIKE
 
-    Raises CameraError when it cannot be opened or stops: a file or folder that does not loop with END_OF_STREAM.
+
+def frames(settings: Camera, clock: Clock, ended: Callable[[], bool], guard: FrozenGuard | None = None) -> Iterator[Frame]:
+    """Open a camera and yield its frames, at most `max_fps` a second, until `ended()`.
+
+    guard: what is known of the camera's stillness from before. Raises CameraError when it cannot be opened or stops: a file
+    or folder that does not loop with END_OF_STREAM.
     """
     path = Path(settings.address)
     if "://" not in settings.address and path.is_dir():
         yield from _folder(settings, path, clock, ended)
     else:
-        yield from _stream(settings, clock, ended)
+        yield from _stream(settings, clock, ended, guard or FrozenGuard(settings.frozen_after))
 
 
 def _folder(settings: Camera, path: Path, clock: Clock, ended: Callable[[], bool]) -> Iterator[Frame]:
@@ -170,11 +222,12 @@ class _Packet:
     arrived: float
 
 
-def _stream(settings: Camera, clock: Clock, ended: Callable[[], bool]) -> Iterator[Frame]:
+def _stream(settings: Camera, clock: Clock, ended: Callable[[], bool], guard: FrozenGuard) -> Iterator[Frame]:
     live = is_live(settings.address)
-    reading = _Reading(settings, clock, ended)
+    reading = _Reading(settings, clock, ended, guard)
     again = True
     while again and not ended():
+        guard.opened()
         asked, opened = clock.monotonic(), False
         try:
             with _opened(settings) as container:
@@ -182,13 +235,13 @@ def _stream(settings: Camera, clock: Clock, ended: Callable[[], bool]) -> Iterat
                 if not container.streams.video:
                     sentence = f"{settings.name}: {settings.shown} carries no video; check its path"
                     raise CameraError(CameraFailure.NO_VIDEO, sentence)
-                yield from reading.frames(container)
+                doubtful = yield from reading.frames(container)
         except (av.error.FFmpegError, OSError) as error:
             # FFmpeg calls it invalid data, too, when an RTSP server accepts the connection and never answers.
             silent = live and not opened and clock.monotonic() - asked >= 0.9 * settings.open_timeout
             raise _failure(settings, error, silent) from None  # FFmpeg's own text may hold the password
-        # Opened anew rather than wound back, which FFmpeg cannot do with every kind of file.
-        again = settings.loop and not live
+        # A file is opened anew rather than wound back, which FFmpeg cannot do with every kind.
+        again = doubtful or (settings.loop and not live)
     if not ended():
         raise CameraError(CameraFailure.END_OF_STREAM, f"{settings.name}: {settings.shown} ended")
 
@@ -223,17 +276,16 @@ def _timeouts(settings: Camera) -> tuple[float, float]:
 class _Reading:
     """The pictures of one stream or file, over all the rounds in which a file is shown; one owner thread."""
 
-    def __init__(self, settings: Camera, clock: Clock, ended: Callable[[], bool]) -> None:
-        self._settings, self._clock, self._ended = settings, clock, ended
+    def __init__(self, settings: Camera, clock: Clock, ended: Callable[[], bool], guard: FrozenGuard) -> None:
+        self._settings, self._clock, self._ended, self._guard = settings, clock, ended, guard
         self._live = is_live(settings.address)
         # FFmpeg makes up 25 pictures a second for a stream that tells no times.
         self._timed = self._live and not _is_http(settings.address)
-        self._guard = FrozenGuard(settings.frozen_after)
         self._pace = _Pace(clock)
         self._index, self._due = 0, float("-inf")
 
-    def frames(self, container: Any) -> Iterator[Frame]:
-        """The frames of an opened container to its end, at most `max_fps` a second."""
+    def frames(self, container: Any) -> Generator[Frame, None, bool]:
+        """The frames of an opened container to its end, at most `max_fps` a second; True where it is to be opened again."""
         stream = container.streams.video[0]
         stream.thread_type = "SLICE"  # frame threads would each add a frame of delay
         stream.codec_context.thread_count = 1
@@ -241,7 +293,7 @@ class _Reading:
         interval = 1 / float(stream.average_rate or stream.guessed_rate or 15)
         for packet in container.demux(stream):
             if self._ended():
-                return
+                return False
             arrived = self._clock.monotonic()
             try:
                 pictures = packet.decode()
@@ -252,25 +304,30 @@ class _Reading:
                 if not self._live:
                     arrived = self._pace.wait(decoded.time, interval)
                 captured = stream_clock.captured(_stream_seconds(packet), arrived) if self._timed else arrived
-                yield from self._frame(decoded, captured, arrived)
+                # Half an interval of grace, so that a camera's jitter does not halve its rate.
+                if captured < self._due:
+                    continue
+                self._due = max(self._due + 1 / self._settings.max_fps, captured + 0.5 / self._settings.max_fps)
+                picture = oriented(_picture(decoded), self._settings)
+                if self._live and self._hangs(picture, arrived):
+                    return True
+                wall = self._clock.utc() - timedelta(seconds=self._clock.monotonic() - captured)
+                yield Frame(self._settings.name, self._index, picture, captured, wall)
+                self._index += 1
         if not shown and not self._live:
             sentence = f"{self._settings.name}: {self._settings.shown} {_MENDS[CameraFailure.NO_VIDEO]}"
             raise CameraError(CameraFailure.NO_VIDEO, sentence)
         self._pace.begin_again()
+        return False
 
-    def _frame(self, decoded: Any, captured: float, arrived: float) -> Iterator[Frame]:
-        settings = self._settings
-        # Half an interval of grace, so that a camera's jitter does not halve its rate.
-        if captured < self._due:
-            return
-        self._due = max(self._due + 1 / settings.max_fps, captured + 0.5 / settings.max_fps)
-        picture = oriented(_picture(decoded), settings)
-        if self._live and self._guard.frozen(picture, arrived):
+    def _hangs(self, picture: Picture, arrived: float) -> bool:
+        """Whether the camera is to be opened again without a word; raises CameraError when it is to be told."""
+        stillness = self._guard.look(picture, arrived)
+        if stillness is Stillness.FROZEN:
+            settings = self._settings
             sentence = f"{settings.name}: the picture has not changed for {settings.frozen_after:g} s; the camera hangs"
             raise CameraError(CameraFailure.FROZEN, sentence)
-        wall = self._clock.utc() - timedelta(seconds=self._clock.monotonic() - captured)
-        yield Frame(settings.name, self._index, picture, captured, wall)
-        self._index += 1
+        return stillness is Stillness.DOUBTFUL
 
 
 class _Pace:
@@ -343,6 +400,10 @@ _MENDS: Final = {
     CameraFailure.BUSY: "is in use by another program; close that first",
     CameraFailure.FAULT: "failed",
 }
+_STILL: Final = (
+    "sends the same picture over and over, even after it was opened again; it is watched on: "
+    "if that is not a dark or motionless scene, uncover the camera or switch it off and on"
+)
 _NOT_THERE: Final = "is not there; is the camera plugged in, and the path right?"
 
 
@@ -389,17 +450,22 @@ def watch(
     ended: Callable[[], bool],
     on_frame: Callable[[Frame], None],
     on_outage: Callable[[Outage], None],
+    on_still: Callable[[str | None], None] = lambda _: None,
 ) -> bool:
     """Read a camera until `ended()`, opening it again after every failure; True when a file has been shown to its end.
 
+    on_still: told once, in a sentence, when all that comes is the same picture, and None once that has changed.
     A wrong password is tried again no faster than once a minute, since cameras lock out those who insist.
     """
-    attempt = 0
+    attempt, guard, still = 0, FrozenGuard(settings.frozen_after), False
     while not ended():
         opened_at, got = clock.monotonic(), False
         try:
-            for frame in frames(settings, clock, ended):
+            for frame in frames(settings, clock, ended, guard):
                 got = True
+                if guard.still != still:
+                    still = guard.still
+                    on_still(f"{settings.name}: {settings.shown} {_STILL}" if still else None)
                 on_frame(frame)
         except CameraError as error:
             if ended():

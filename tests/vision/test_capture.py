@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import http.server
+import itertools
 import logging
 import socket
 import threading
@@ -24,7 +25,7 @@ from streamd.clock import SystemClock
 from streamd.demo.rtsp_server import AccessUnit, Account, Clip, RtspServer, encode, read_clip
 from streamd.errors import CameraError, CameraFailure
 from streamd.values import Frame, UInt8
-from streamd.vision.capture import Camera, FrozenGuard, Outage, StreamClock, backoff, frames, watch
+from streamd.vision.capture import Camera, FrozenGuard, Outage, Stillness, StreamClock, backoff, frames, watch
 from streamd.vision.picture import RgbPicture, YuvPicture
 
 if TYPE_CHECKING:
@@ -247,8 +248,9 @@ def test_a_file_that_tells_no_times_or_begins_late_is_looped_in_its_own_pace(
     with av.open(str(files["h264"])) as source, av.open(str(path), "w") as copy:
         stream = copy.add_stream_from_template(source.streams.video[0])
         for packet in source.demux(video=0):
-            if packet.dts is not None:
-                packet.stream = stream
+            if packet.dts is not None and packet.pts is not None and packet.time_base is not None:
+                shift = round(1.4 / packet.time_base)
+                packet.pts, packet.dts, packet.stream = packet.pts + shift, packet.dts + shift, stream
                 copy.mux(packet)
     rate = 25 if kind == "bare.h264" else FPS  # what FFmpeg assumes for a bare stream
 
@@ -407,6 +409,31 @@ def test_a_picture_that_hangs_while_packets_flow_is_frozen(clips: dict[str, Clip
     assert (len(moving), no_error) == (15, None)
 
 
+def test_a_camera_that_shows_the_same_when_opened_again_is_watched_on_and_said_to_be_still(clips: dict[str, Clip]) -> None:
+    """One outage, since it may have hung; then one word, and no more gaps than its opening takes."""
+    said: list[Outage] = []
+    still: list[str | None] = []
+    seen: list[float] = []
+    with RtspServer(clips) as server:
+        settings = camera(server.url("still"), frozen_after=0.5, reconnect_min=0.1)
+        started = time.monotonic()
+        watch(
+            settings,
+            SystemClock(),
+            lambda: time.monotonic() > started + 5,
+            lambda frame: seen.append(frame.captured),
+            said.append,
+            still.append,
+        )
+
+    assert [outage.error.failure for outage in said] == [CameraFailure.FROZEN]
+    (sentence,) = still
+    assert sentence is not None
+    assert sentence.startswith("door: rtsp://***@camera/ sends the same picture over and over")
+    assert max(np.diff(seen)) < 0.8
+    assert seen[-1] - started > 4.5
+
+
 def test_a_camera_that_is_stopped_by_us_has_not_failed(
     clips: dict[str, Clip], files: dict[str, Path], clock: FakeClock
 ) -> None:
@@ -556,13 +583,69 @@ def test_nothing_was_ever_captured_after_it_arrived(packets: list[tuple[float | 
         assert clock.captured(stream_seconds, arrived) <= arrived
 
 
+STILL = RgbPicture(np.random.default_rng(0).integers(0, 200, (180, 320, 3), np.uint8))
+OTHER = RgbPicture(np.random.default_rng(1).integers(0, 200, (180, 320, 3), np.uint8))
+
+
+def verdicts(guard: FrozenGuard, picture: RgbPicture, start: float, seconds: int) -> list[tuple[int, Stillness]]:
+    """What the guard first says of a picture that comes once a second and never changes, and when."""
+    said = ((i, guard.look(picture, start + i)) for i in range(seconds))
+    return list(itertools.islice(((i, verdict) for i, verdict in said if verdict is not Stillness.NONE), 1))
+
+
 def test_only_a_picture_that_is_the_same_to_the_last_bit_is_frozen() -> None:
     """A still night scene has noise; a hanging encoder has none."""
     random = np.random.default_rng(0)
-    still = RgbPicture(random.integers(0, 256, (180, 320, 3), np.uint8))
-    noisy = [RgbPicture((still.pixels // 2 + random.integers(0, 3, (180, 320, 3))).astype(np.uint8)) for _ in range(30)]
+    noisy = [RgbPicture((STILL.pixels // 2 + random.integers(0, 3, (180, 320, 3))).astype(np.uint8)) for _ in range(30)]
     hanging, healthy = FrozenGuard(10.0), FrozenGuard(10.0)
 
-    assert [hanging.frozen(still, 100.0 + i) for i in range(12)] == [False] * 10 + [True] * 2
-    assert not any(healthy.frozen(one, 100.0 + i) for i, one in enumerate(noisy))
-    assert not hanging.frozen(noisy[0], 112.0)
+    assert verdicts(hanging, STILL, 100.0, 11) == [(10, Stillness.FROZEN)]
+    assert {healthy.look(one, 100.0 + i) for i, one in enumerate(noisy)} == {Stillness.NONE}
+
+
+def test_a_picture_that_is_the_same_after_opening_again_is_still_and_tried_ever_less() -> None:
+    """The codec may draw it a little differently the second time."""
+    guard = FrozenGuard(10.0)
+    assert verdicts(guard, STILL, 0.0, 11) == [(10, Stillness.FROZEN)]
+
+    tried = []
+    again = RgbPicture(STILL.pixels + np.uint8(3))
+    for opening in range(1, 9):
+        guard.opened()
+        ((after, verdict),) = verdicts(guard, again, opening * 1000.0, 601)
+        assert (verdict, guard.still) == (Stillness.DOUBTFUL, True)
+        tried.append(after)
+    assert tried == [20, 40, 80, 160, 320, 600, 600, 600]
+
+
+def test_stillness_ends_with_the_first_change_and_comes_back_without_an_outage() -> None:
+    """A car's light falls into a dark scene: neither then nor later is the camera opened again for it."""
+    guard = FrozenGuard(10.0)
+    verdicts(guard, STILL, 0.0, 11)
+    guard.opened()
+    assert verdicts(guard, STILL, 11.0, 11) == []
+    assert guard.still
+
+    guard.look(OTHER, 30.0)
+    assert not guard.still
+    assert verdicts(guard, STILL, 31.0, 11) == []
+    assert guard.still
+
+
+def test_a_proven_still_camera_that_hangs_at_another_picture_is_frozen() -> None:
+    guard = FrozenGuard(10.0)
+    verdicts(guard, STILL, 0.0, 11)
+    guard.opened()
+    verdicts(guard, STILL, 11.0, 11)
+
+    assert verdicts(guard, OTHER, 30.0, 11) == [(10, Stillness.FROZEN)]
+
+
+def test_a_camera_that_was_mended_by_opening_it_again_is_frozen_the_next_time_too() -> None:
+    guard = FrozenGuard(10.0)
+    verdicts(guard, STILL, 0.0, 11)
+    guard.opened()
+    guard.look(STILL, 11.0)
+    guard.look(OTHER, 12.0)
+
+    assert verdicts(guard, STILL, 13.0, 11) == [(10, Stillness.FROZEN)]
