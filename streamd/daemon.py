@@ -56,7 +56,7 @@ from streamd.events.contract import (
 from streamd.events.outbox import EventSink
 from streamd.guides import Guided, Guides
 from streamd.handoff import Batcher, Latest
-from streamd.health import CameraHealth, Heartbeats, Rate, Tally
+from streamd.health import CameraHealth, FaultLog, Heartbeats, Rate, Tally
 from streamd.metrics import Gauge, MetricsServer
 from streamd.people import Kept
 from streamd.recognition.calibration import Calibration
@@ -298,10 +298,11 @@ class Daemon:
     def _capture(self, camera: Camera, slots: Latest[str, Frame | _Blind]) -> None:
         """The body of a camera's thread."""
         health, worker, toggled = self.health[camera.name], f"camera-{camera.name}", self._toggled[camera.name]
+        faults, stills = FaultLog(), FaultLog()
 
         def frame(frame: Frame) -> None:
             now = self._clock.monotonic()
-            if health.sentence is not None:
+            if faults.well(now):
                 log.info("%s: pictures again", camera.name)
             health.frames += 1
             health.last_frame, health.failure, health.sentence = frame.captured, None, None
@@ -312,19 +313,27 @@ class Daemon:
 
         def outage(outage: Outage) -> None:
             now = self._clock.monotonic()
-            repeated = health.failure == outage.error.failure
-            log.log(logging.DEBUG if repeated else logging.WARNING, "%s", outage.error)
+            passed_over = faults.fault(outage.error.failure.value, now)
+            more = f" ({passed_over} times more since this was last said)" if passed_over else ""
+            log.log(logging.DEBUG if passed_over is None else logging.WARNING, "%s%s", outage.error, more)
             health.failure, health.sentence = outage.error.failure.value, str(outage.error)
             self.tally.count("outages", outage.error.failure.value)
             self.heartbeats.beat(worker, now, (outage.retry_after or 0) + 2 * camera.open_timeout + 10)
             slots.put(camera.name, _Blind(camera.name, now))
 
+        def still(sentence: str | None) -> None:
+            health.still, now = sentence, self._clock.monotonic()
+            if sentence is not None:
+                log.log(logging.DEBUG if stills.fault("still", now) is None else logging.INFO, "%s", sentence)
+            elif stills.well(now):
+                log.info("%s: the picture moves again", camera.name)
+
         while not self._stopping.is_set():
             if health.enabled:
                 self.heartbeats.beat(worker, self._clock.monotonic(), 3 * camera.open_timeout + 10)
-                if watch(camera, self._clock, lambda: self._stopping.is_set() or not health.enabled, frame, outage):
+                if watch(camera, self._clock, lambda: self._stopping.is_set() or not health.enabled, frame, outage, still):
                     return
-                health.last_frame = None
+                health.last_frame = health.still = None
                 slots.put(camera.name, _Blind(camera.name, self._clock.monotonic()))
             else:
                 self.heartbeats.done(worker)
@@ -686,7 +695,10 @@ class Daemon:
         self._states_at = now if due else self._states_at
         for name, health in self.health.items():
             rate = self._rates[name].reading(health.frames, now)
-            state = (health.enabled, health.failure)
+            reason, detail = health.failure, health.sentence
+            if reason is None and health.still is not None:
+                reason, detail = "still", health.still  # watched all the same, hence no problem
+            state = (health.enabled, reason)
             if not due and self._states.get(name) == state:
                 continue
             if health.enabled and health.failure is None and health.last_frame is None:
@@ -698,8 +710,8 @@ class Daemon:
                     camera=name,
                     state=CameraCondition.OK if working else CameraCondition.PROBLEM,
                     enabled=health.enabled,
-                    reason=health.failure if health.enabled else "disabled",
-                    detail=health.sentence if health.enabled else None,
+                    reason=reason if health.enabled else "disabled",
+                    detail=detail if health.enabled else None,
                     frames_per_second=rate if working else 0.0,
                     last_frame_age=max(0.0, now - health.last_frame) if health.last_frame is not None else None,
                     at=self._clock.utc(),

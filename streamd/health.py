@@ -70,7 +70,8 @@ class Tally:
 class CameraHealth:
     """What one camera last did, written by its thread and read by the others; single fields, so no lock is needed.
 
-    last_frame: monotonic seconds of the newest frame, None before the first. failure, sentence: why there is none now.
+    last_frame: monotonic seconds of the newest frame, None before the first. failure, sentence: why there is none now. still:
+    a sentence while all frames are the same.
     """
 
     enabled: bool = True
@@ -78,6 +79,45 @@ class CameraHealth:
     last_frame: float | None = None
     failure: str | None = None
     sentence: str | None = None
+    still: str | None = None
+
+
+class FaultLog:
+    """Which faults of one camera are worth a line in the log, so that one that flaps does not fill it; one owner thread.
+
+    Of each kind the first is, then one in `again_after` seconds, and one that has lasted for `lasting` without a line. After
+    `well_after` seconds without any, the next is a first again.
+    """
+
+    def __init__(self, again_after: float = 3600.0, well_after: float = 300.0, lasting: float = 60.0) -> None:
+        self._again_after, self._well_after, self._lasting = again_after, well_after, lasting
+        self._said: dict[str, float] = {}
+        self._passed_over: Counter[str] = Counter()
+        self._down_since: float | None = None
+        self._well_since = float("-inf")
+        self._said_now = False
+
+    def fault(self, kind: str, now: float) -> int | None:
+        """None where a fault is not worth a line; else how many of its kind had none since the last line."""
+        if self._down_since is None:
+            if now - self._well_since >= self._well_after:
+                self._said.clear()
+                self._passed_over.clear()
+            self._down_since, self._said_now = now, False
+        old = now - self._said.get(kind, float("-inf")) >= self._again_after
+        lasts = not self._said_now and now - self._down_since >= self._lasting
+        if not old and not lasts:
+            self._passed_over[kind] += 1
+            return None
+        self._said[kind], self._said_now = now, True
+        return self._passed_over.pop(kind, 0)
+
+    def well(self, now: float) -> bool:
+        """All is well again, or still; True where that is worth a line: where the fault that has ended was."""
+        if self._down_since is None:
+            return False
+        self._down_since, self._well_since = None, now
+        return self._said_now
 
 
 class Rate:

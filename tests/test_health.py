@@ -6,7 +6,7 @@ import threading
 
 import pytest
 
-from streamd.health import LATENCY_BUCKETS, Heartbeats, Rate, Tally
+from streamd.health import LATENCY_BUCKETS, FaultLog, Heartbeats, Rate, Tally
 
 
 def test_only_a_worker_that_let_its_time_pass_is_late() -> None:
@@ -71,3 +71,37 @@ def test_a_rate_is_that_of_the_last_seconds() -> None:
     assert [rate.reading(10 * i, now=100.0 + i) for i in range(1, 11)] == pytest.approx([10.0] * 10)
     assert rate.reading(100, now=112.5) == pytest.approx(20 / 4.5)  # since 108.0, when it had 80
     assert rate.reading(100, now=116.0) == 0.0
+
+
+def test_of_a_camera_that_flaps_one_fault_of_each_kind_is_said_in_an_hour_with_the_count_of_the_others() -> None:
+    faults = FaultLog()
+    said = []
+    for i in range(400):  # ten seconds down, ten seconds well
+        passed_over = faults.fault("refused" if i == 7 else "frozen", i * 20.0)
+        if passed_over is not None:
+            said.append((i, passed_over))
+        assert faults.well(i * 20.0 + 10) is (passed_over is not None)
+        assert not faults.well(i * 20.0 + 11)
+
+    assert said == [(0, 0), (7, 0), (180, 178), (360, 179)]
+
+
+def test_a_fault_that_lasts_is_said_even_where_it_flapped_before_and_so_is_its_end() -> None:
+    faults = FaultLog()
+    faults.fault("timeout", 0.0)
+    faults.well(10.0)
+
+    assert [faults.fault("timeout", now) for now in (20.0, 50.0, 79.0)] == [None, None, None]
+    assert faults.fault("timeout", 80.0) == 3
+    assert faults.fault("timeout", 85.0) is None
+    assert faults.well(90.0)
+
+
+def test_after_five_minutes_of_health_a_fault_is_news_again() -> None:
+    faults = FaultLog()
+    faults.fault("timeout", 0.0)
+    faults.well(10.0)
+    faults.fault("timeout", 20.0)
+    faults.well(30.0)
+
+    assert faults.fault("timeout", 330.0) == 0
