@@ -77,6 +77,7 @@ class GalleryKeeper:
         self._look = threading.Event()
         self._tasks: queue.SimpleQueue[Callable[[EnrolmentFolder], None]] = queue.SimpleQueue()
         self._changes: Iterator[set[watchfiles.main.FileChange]] | None = None
+        logging.getLogger("watchfiles").setLevel(logging.WARNING)  # it tells how many changes there were, at every one
         self._unwatched = False
         self._handed_out: Enrolment | None = None
         self.ready = threading.Event()

@@ -186,12 +186,13 @@ def _folder(settings: Camera, path: Path, clock: Clock, ended: Callable[[], bool
     if not files:
         raise CameraError(CameraFailure.NO_VIDEO, f"{settings.name}: {path} holds no JPEG, PNG, WebP or BMP pictures; add some")
     index, due = 0, clock.monotonic()
+    warned: set[Path] = set()
     while not ended():
-        before = index
+        before, unreadable = index, set[Path]()
         for file in files:
             image = _picture_file(file)
             if image is None:
-                log.warning("%s: %s is not a picture that can be read; left out", settings.name, file)
+                unreadable.add(file)
                 continue
             clock.sleep(max(0.0, due - clock.monotonic()))
             if ended():
@@ -201,6 +202,9 @@ def _folder(settings: Camera, path: Path, clock: Clock, ended: Callable[[], bool
             index += 1
         if index == before:
             raise CameraError(CameraFailure.NO_VIDEO, f"{settings.name}: {path} holds no picture that can be read; add some")
+        for file in sorted(unreadable - warned):
+            log.warning("%s: %s is not a picture that can be read; left out", settings.name, file)
+        warned |= unreadable
         if not settings.loop:
             raise CameraError(CameraFailure.END_OF_STREAM, f"{settings.name}: {path} has been shown to its end")
 

@@ -284,14 +284,16 @@ def test_a_folder_of_images_is_shown_in_the_order_of_names_at_the_maximum_rate(
     (tmp_path / "notes.txt").write_text("no picture either")
 
     seen, error = see(camera(str(tmp_path), max_fps=4.0), clock=clock)
+    looped, _ = see(camera(str(tmp_path), max_fps=4.0, loop=True), 10, clock=clock)
 
+    assert len(looped) == 10
     assert [square_of(frame.image) for frame in seen] == [0, 1, 2]
     assert [frame.captured for frame in seen] == pytest.approx([1000.0, 1000.25, 1000.5])
     assert error is not None
     assert error.failure is CameraFailure.END_OF_STREAM
     assert [record.getMessage().split("/")[-1] for record in caplog.records] == [
         "1-broken.jpg is not a picture that can be read; left out"
-    ]
+    ] * 2  # once for each opening, however many rounds
 
 
 @pytest.mark.parametrize("content", [None, b"no picture"], ids=["empty", "nothing readable"])
