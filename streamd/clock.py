@@ -43,6 +43,27 @@ class SystemClock:
         self._stopping.wait(seconds)
 
 
+class WakingClock:
+    """Another clock, whose `sleep` also ends when `wake` is set, and takes that back: it wakes one sleep, not all to come."""
+
+    def __init__(self, clock: Clock, wake: threading.Event) -> None:
+        self._clock = clock
+        self._wake = wake
+
+    def monotonic(self) -> float:
+        """See Clock."""
+        return self._clock.monotonic()
+
+    def utc(self) -> datetime:
+        """See Clock."""
+        return self._clock.utc()
+
+    def sleep(self, seconds: float) -> None:
+        """See Clock."""
+        if self._wake.wait(seconds):
+            self._wake.clear()
+
+
 def clock_synchronised() -> bool:
     """Whether the kernel holds the wall clock for synchronised (adjtimex(2)); False where it cannot be asked."""
     buffer = (ctypes.c_byte * 256)()  # larger than struct timex on every architecture; modes = 0 only reads

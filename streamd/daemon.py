@@ -28,7 +28,7 @@ from typing import Any, Final
 import numpy as np
 
 from streamd import assembly, debug
-from streamd.clock import Clock, SystemClock, clock_synchronised
+from streamd.clock import Clock, SystemClock, WakingClock, clock_synchronised
 from streamd.config import Config
 from streamd.control import Answer, ControlServer
 from streamd.enrolment.dropping import drop, person_folder
@@ -299,6 +299,7 @@ class Daemon:
         """The body of a camera's thread."""
         health, worker, toggled = self.health[camera.name], f"camera-{camera.name}", self._toggled[camera.name]
         faults, stills = FaultLog(), FaultLog()
+        clock = WakingClock(self._clock, toggled)  # whoever switches a camera does not wait for the end of its back-off
 
         def frame(frame: Frame) -> None:
             now = self._clock.monotonic()
@@ -331,7 +332,7 @@ class Daemon:
         while not self._stopping.is_set():
             if health.enabled:
                 self.heartbeats.beat(worker, self._clock.monotonic(), 3 * camera.open_timeout + 10)
-                if watch(camera, self._clock, lambda: self._stopping.is_set() or not health.enabled, frame, outage, still):
+                if watch(camera, clock, lambda: self._stopping.is_set() or not health.enabled, frame, outage, still):
                     return
                 health.last_frame = health.still = None
                 slots.put(camera.name, _Blind(camera.name, self._clock.monotonic()))
