@@ -686,6 +686,8 @@ class Daemon:
         self._on_tick(now, self.heartbeats.late(now))
 
     def _publish_presence(self, camera: str, faces: int) -> None:
+        if not self.health[camera].frames:
+            return  # who is in view of a camera that never gave a picture, nobody knows
         if self._presence.get(camera) != faces:
             self._presence[camera] = faces
             self._sink.publish_state(Presence(camera=camera, faces=faces, at=self._clock.utc()))

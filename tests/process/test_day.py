@@ -24,6 +24,7 @@ from streamd.events.contract import (
     CommandResult,
     GalleryEvent,
     LastSeen,
+    Presence,
     Refusal,
     Verdict,
     schemas,
@@ -260,6 +261,18 @@ def test_a_camera_that_does_not_work_says_why(door: Door, camera: str, reason: s
     assert state.detail.startswith(f"{camera}: ")
     assert words in state.detail
     assert state.detail in door.log
+    assert door.said(Presence, camera=camera) == []  # nobody knows who is there
+
+
+def test_enable_tries_a_camera_at_once_that_waits_for_its_next_try(door: Door) -> None:
+    """After a wrong password that is a minute away."""
+    door.camera("locked", lambda one: one.state is CameraCondition.PROBLEM)
+    tries = 'streamd_outages_total{failure="unauthorised"}'
+    before = door.metric(tries)
+
+    door.listener.send(TOPICS.command("enable"), b'{"camera": "locked"}')
+
+    wait_until(lambda: door.metric(tries) > before, "another try", 15)
 
 
 def test_no_password_stands_anywhere(door: Door) -> None:
