@@ -290,7 +290,10 @@ class Daemon:
             self._metrics.stop()
         for thread in self._threads:
             thread.join(max(0.0, deadline - self._clock.monotonic()))
-            if thread.is_alive():
+            if thread.is_alive() and thread.name.startswith("camera-"):
+                # FFmpeg's opening and reading cannot be interrupted from outside, and nothing is lost with them.
+                log.info("%s still waits for its camera; the program ends without it", thread.name)
+            elif thread.is_alive():
                 log.error("%s did not end within %g s; it is left behind", thread.name, _STOP_SECONDS)
 
     # Cameras

@@ -160,6 +160,8 @@ def test_sigterm_ends_in_time_while_camera_and_broker_are_away(door: Door, house
         door.broker.go_on()
     assert status == 0
     assert seconds <= STOP
+    assert "camera-mute still waits for its camera" in door.log
+    assert " ERROR " not in door.log
 
 
 @pytest.mark.usefixtures("house")
