@@ -9,6 +9,7 @@ from __future__ import annotations
 import errno
 import logging
 import random
+import socket
 import struct
 from collections import deque
 from collections.abc import Callable, Generator, Iterator
@@ -239,6 +240,8 @@ def _stream(settings: Camera, clock: Clock, ended: Callable[[], bool], guard: Fr
                 if not container.streams.video:
                     sentence = f"{settings.name}: {settings.shown} carries no video; check its path"
                     raise CameraError(CameraFailure.NO_VIDEO, sentence)
+                if live and container.format.name.endswith("_pipe"):
+                    raise CameraError(CameraFailure.NO_VIDEO, f"{settings.name}: {settings.shown} {_SNAPSHOT}")
                 doubtful = yield from reading.frames(container)
         except (av.error.FFmpegError, OSError) as error:
             # FFmpeg calls it invalid data, too, when an RTSP server accepts the connection and never answers.
@@ -396,27 +399,78 @@ def _is_http(address: str) -> bool:
 _MENDS: Final = {
     CameraFailure.REFUSED: "refused the connection; is it on, and is the port right?",
     CameraFailure.UNAUTHORISED: "refused the user name or password; mend them in the configuration",
-    CameraFailure.FORBIDDEN: "may not be opened by this user; add it to the group video",
+    CameraFailure.FORBIDDEN: "may not be read by this user; change its owner or its mode",
     CameraFailure.NOT_FOUND: "knows no such stream; check the path after the address",
     CameraFailure.UNREACHABLE: "cannot be reached; check the address and the network",
     CameraFailure.TIMEOUT: "sent nothing in time; is it the right port, and is the camera overloaded?",
     CameraFailure.NO_VIDEO: "did not send video that can be read; check that the address is a video stream",
     CameraFailure.BUSY: "is in use by another program; close that first",
-    CameraFailure.FAULT: "failed",
 }
+_DEVICE_MENDS: Final = {
+    CameraFailure.FORBIDDEN: "may not be opened by this user; add it to the group video",
+    CameraFailure.NOT_FOUND: "is not there; is the camera plugged in, and the path right?",
+    CameraFailure.UNREACHABLE: "does not answer any more; plug the camera in again",
+}
+_NO_FILE: Final = "is not there; expected a video file or a folder of images: check the path"
+_NO_LOGIN: Final = "wants a user name and a password, and the configuration has none; add username and password"
+_HTTP_FORBIDDEN: Final = "does not let this user see the stream (403); allow it in the camera's settings, or use another user"
+_HTTP_CLIENT: Final = "did not accept the request (4xx) for a stream; check the path, and whether too many others watch it"
+_HTTP_SERVER: Final = "answered with a fault of its own (5xx) instead of a stream; start the camera again, or check the path"
+_REDIRECT: Final = "sends on to what is no HTTP address, where a stream was expected; use the address of the stream itself"
+_BROKEN_OFF: Final = "broke off the connection; check the port, and whether too many others watch the camera"
+_NO_NAME: Final = "has a host name that this network does not know; check it, or use the camera's IP address"
+_NO_STREAM: Final = "answers, but not with a stream such as Motion JPEG: perhaps a web page; check the path after the address"
+_SNAPSHOT: Final = (
+    "is a single picture, where a stream was expected; use the address of the camera's stream, not of its snapshot"
+)
 _STILL: Final = (
     "sends the same picture over and over, even after it was opened again; it is watched on: "
     "if that is not a dark or motionless scene, uncover the camera or switch it off and on"
 )
-_NOT_THERE: Final = "is not there; is the camera plugged in, and the path right?"
 
 
 def _failure(settings: Camera, error: Exception, silent: bool) -> CameraError:
     """FFmpeg's error as one of ours; silent: nothing came until the time for opening was over."""
     kind = CameraFailure.TIMEOUT if silent and isinstance(error, av.error.InvalidDataError) else _kind(error)
-    detail = f" ({type(error).__name__})" if kind is CameraFailure.FAULT else ""
-    missing = kind is CameraFailure.NOT_FOUND and "://" not in settings.address
-    return CameraError(kind, f"{settings.name}: {settings.shown} {_NOT_THERE if missing else _MENDS[kind]}{detail}")
+    address, mend = settings.address, _MENDS.get(kind, f"failed ({type(error).__name__}); start the camera again")
+    if address.startswith("/dev/"):
+        mend = _DEVICE_MENDS.get(kind, mend)
+    elif "://" not in address:
+        mend = _NO_FILE if kind is CameraFailure.NOT_FOUND else mend
+    elif kind is CameraFailure.UNAUTHORISED and urlsplit(address).username is None:
+        mend = _NO_LOGIN
+    elif kind is CameraFailure.UNREACHABLE and getattr(error, "errno", None) == errno.EIO:
+        if _name_unknown(address):
+            mend = _NO_NAME
+        elif _is_http(address):
+            kind, mend = CameraFailure.NO_VIDEO, _NO_STREAM
+    elif _is_http(address) and kind is CameraFailure.NO_VIDEO:
+        mend = _NO_STREAM
+    elif _is_http(address) and isinstance(error, av.error.ArgumentError):
+        kind, mend = CameraFailure.NO_VIDEO, _REDIRECT
+    else:
+        mend = next((text for types, text in _ERROR_MENDS if isinstance(error, types)), mend)
+    return CameraError(kind, f"{settings.name}: {settings.shown} {mend}")
+
+
+_ERROR_MENDS: Final[tuple[tuple[type[Exception], str], ...]] = (
+    (av.error.HTTPForbiddenError, _HTTP_FORBIDDEN),
+    (ConnectionResetError, _BROKEN_OFF),
+    (BrokenPipeError, _BROKEN_OFF),
+    (av.error.HTTPServerError, _HTTP_SERVER),
+    (av.error.HTTPUnauthorizedError, _MENDS[CameraFailure.UNAUTHORISED]),
+    (av.error.HTTPNotFoundError, _MENDS[CameraFailure.NOT_FOUND]),
+    (av.error.HTTPClientError, _HTTP_CLIENT),
+)
+
+
+def _name_unknown(address: str) -> bool:
+    """Whether the host has a name that cannot be looked up; FFmpeg has one error for this and for half a dozen others."""
+    try:
+        socket.getaddrinfo(urlsplit(address).hostname, None)
+    except OSError:
+        return True
+    return False
 
 
 def _kind(error: Exception) -> CameraFailure:
@@ -425,7 +479,7 @@ def _kind(error: Exception) -> CameraFailure:
         return CameraFailure.UNAUTHORISED
     if isinstance(error, (av.error.HTTPNotFoundError, FileNotFoundError)):
         return CameraFailure.NOT_FOUND
-    if isinstance(error, ConnectionRefusedError):
+    if isinstance(error, (ConnectionRefusedError, ConnectionResetError, BrokenPipeError)):
         return CameraFailure.REFUSED
     if isinstance(error, (TimeoutError, av.error.ExitError)):
         return CameraFailure.TIMEOUT

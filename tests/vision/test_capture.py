@@ -7,6 +7,7 @@ import http.server
 import itertools
 import logging
 import socket
+import struct
 import threading
 import time
 from collections.abc import Iterator
@@ -94,15 +95,36 @@ def assert_colours(image: UInt8, tolerance: int = 12) -> None:
         assert np.abs(part.reshape(-1, 3).mean(0) - colour).max() < tolerance
 
 
+_STATUSES = {"/private": 401, "/forbidden": 403, "/odd": 400, "/faulty": 500}
+_BODIES = {
+    "/page": ("text/html", b"<!DOCTYPE html><html>" + b"<p>A camera</p>" * 200 + b"</html>"),
+    "/snapshot": ("image/jpeg", cv2.imencode(".jpg", picture(0))[1].tobytes()),
+}
+
+
 class MjpegCamera(http.server.BaseHTTPRequestHandler):
     """A camera's HTTP side: /video streams JPEG pictures twice as fast as the clips, /video-live at their rate.
 
-    /video-hangs stops after five, /private wants a password.
+    /video-hangs stops after five, /private wants a password, and other paths answer in the ways that /video should not.
     """
 
     def do_GET(self) -> None:
-        if self.path == "/private":
-            self.send_error(401)
+        if self.path in _STATUSES:
+            self.send_error(_STATUSES[self.path])
+        elif self.path == "/elsewhere-file":
+            self.send_response(302)
+            self.send_header("Location", "file:///etc/hostname")
+            self.end_headers()
+        elif self.path == "/broken-off":
+            self.connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+            self.connection.close()
+        elif self.path in _BODIES:
+            kind, body = _BODIES[self.path]
+            self.send_response(200)
+            self.send_header("Content-Type", kind)
+            self.send_header("Content-Length", str(len(body)))
+            self.end_headers()
+            self.wfile.write(body)
         elif not self.path.startswith("/video"):
             self.send_error(404)
         else:
@@ -359,6 +381,54 @@ def test_a_closed_port_refuses_and_a_file_or_device_that_is_not_there_is_not_fou
     assert failure(camera(f"rtsp://127.0.0.1:{port}/h264")) is CameraFailure.REFUSED
     assert failure(camera(str(tmp_path / "no.mp4"))) is CameraFailure.NOT_FOUND
     assert failure(camera("/dev/video-that-is-not-there")) is CameraFailure.NOT_FOUND
+
+
+@pytest.mark.parametrize(
+    ("path", "failure", "sentence"),
+    [
+        (
+            "page",
+            CameraFailure.NO_VIDEO,
+            "answers, but not with a stream such as Motion JPEG: perhaps a web page; check the path",
+        ),
+        ("snapshot", CameraFailure.NO_VIDEO, "is a single picture, where a stream was expected; use the address of"),
+        ("faulty", CameraFailure.FAULT, "answered with a fault of its own (5xx) instead of a stream; start the camera again"),
+        ("odd", CameraFailure.FAULT, "did not accept the request (4xx) for a stream; check the path"),
+        ("elsewhere-file", CameraFailure.NO_VIDEO, "sends on to what is no HTTP address"),
+        ("broken-off", CameraFailure.REFUSED, "broke off the connection; check the port"),
+        ("private", CameraFailure.UNAUTHORISED, "wants a user name and a password, and the configuration has none; add"),
+        ("forbidden", CameraFailure.UNAUTHORISED, "wants a user name and a password, and the configuration has none; add"),
+        ("@private", CameraFailure.UNAUTHORISED, "refused the user name or password; mend them in the configuration"),
+        ("@forbidden", CameraFailure.UNAUTHORISED, "does not let this user see the stream (403); allow it"),
+    ],
+)
+def test_what_a_camera_answers_instead_of_a_stream_is_said_with_its_mend(
+    path: str, failure: CameraFailure, sentence: str
+) -> None:
+    """An @ stands for a request with a login."""
+    with serving_http() as address:
+        login, path = ("viewer:secret@", path[1:]) if path.startswith("@") else ("", path)
+        seen, error = see(camera(f"{address}/{path}".replace("//", f"//{login}", 1)))
+
+    assert seen == []
+    assert error is not None
+    assert (error.failure, str(error)[: 25 + len(sentence)]) == (failure, f"door: rtsp://***@camera/ {sentence}")
+
+
+def test_a_host_name_that_nobody_knows_is_told_from_a_camera_that_is_off() -> None:
+    _, error = see(camera("rtsp://no-such-camera.invalid/stream"))
+
+    assert error is not None
+    assert error.failure is CameraFailure.UNREACHABLE
+    assert "host name that this network does not know" in str(error)
+
+
+def test_a_file_is_not_asked_to_be_plugged_in(tmp_path: Path) -> None:
+    _, file = see(camera(str(tmp_path / "no.mp4")))
+    _, device = see(camera("/dev/video-that-is-not-there"))
+
+    assert "is not there; expected a video file or a folder of images: check the path" in str(file)
+    assert "is not there; is the camera plugged in" in str(device)
 
 
 def test_what_is_no_video_is_said_to_be_none(tmp_path: Path) -> None:
