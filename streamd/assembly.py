@@ -56,6 +56,7 @@ def cameras(config: Config) -> dict[str, Camera]:
             reconnect_max=camera.reconnect_max_seconds,
             frozen_after=camera.frozen_after_seconds,
             loop=camera.loop,
+            ca_file=camera.ca_file,
         )
         for name, camera in config.cameras.items()
     }

@@ -220,11 +220,21 @@ def _check_address(address: str, expected: str) -> None:
         )
 
 
+def _readable(path: Path | None) -> Path | None:
+    if path is not None and not (os.access(path, os.R_OK) and path.is_file()):
+        raise ValueError(f"expected a file that can be read, found {str(path)!r}, which is missing or not readable")
+    return path
+
+
 class CameraSettings(_Login):
     """One camera: where it is, what part of its picture counts, and how long to wait for it."""
 
     source: str = Field(description="Where pictures come from: an address, a device, a video file or a folder of images.")
     enabled: bool = Field(default=True, description="Whether the camera is used at all.")
+    ca_file: _Path | None = Field(
+        default=None,
+        description="The authority that signed the certificate of an https:// or rtsps:// camera; null: unchecked.",
+    )
     rotation: Literal[0, 90, 180, 270] = Field(default=0, description="Degrees by which the picture is turned clockwise.")
     region: _Region | None = Field(
         default=None, description="The part of the turned picture that counts, [x0, y0, x1, y1] in fractions; null: all."
@@ -266,6 +276,13 @@ class CameraSettings(_Login):
         if info.data.get("username") is not None:
             raise ValueError("a device, a file or a folder takes no username; remove it")
         return str(_surroundings(info).folder / source)
+
+    @field_validator("ca_file")
+    @classmethod
+    def _for_tls(cls, path: Path | None, info: ValidationInfo) -> Path | None:
+        if path is not None and not str(info.data.get("source", "https:")).startswith(("https:", "rtsps:")):
+            raise ValueError("is for encrypted connections; expected source to begin with https:// or rtsps://")
+        return _readable(path)
 
     @field_validator("reconnect_max_seconds")
     @classmethod
@@ -458,9 +475,7 @@ class MqttSettings(_Login):
             return None
         if str(info.data.get("url", "mqtts:")).startswith("mqtt:"):
             raise ValueError("is for encrypted connections; expected url to begin with mqtts://")
-        if not os.access(path, os.R_OK) or not path.is_file():
-            raise ValueError(f"expected a file that can be read, found {str(path)!r}, which is missing or not readable")
-        return path
+        return _readable(path)
 
     @field_validator("client_key")
     @classmethod

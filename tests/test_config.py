@@ -309,6 +309,10 @@ def test_no_problem_of_a_wrong_file_shows_a_secret(file: Path, text: str) -> Non
         ),
         (CAMERA + "mqtt: {url: mqtt://h, protocol: 4}\n", "2: mqtt.protocol: expected '5' or '3.1.1', found 4"),
         (
+            "cameras: {a: {source: rtsp://h/a, ca_file: x}}\nmqtt: mqtt://h\n",
+            "1: cameras.a.ca_file: is for encrypted connections; expected source to begin with https:// or rtsps://",
+        ),
+        (
             CAMERA + "mqtt: {url: mqtt://h, ca_file: x}\n",
             "2: mqtt.ca_file: is for encrypted connections; expected url to begin with mqtts://",
         ),

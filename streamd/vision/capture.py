@@ -44,7 +44,8 @@ _LONGEST_STILL: Final = 600.0  # seconds between attempts to bring life into a p
 class Camera:
     """One camera. `address` is a URL with its password, a device, a file or a folder; it is never logged: `shown` is.
 
-    rotation: degrees clockwise. region: fractions of the turned picture. read_timeout: seconds without a frame.
+    rotation: degrees clockwise. region: fractions of the turned picture. read_timeout: seconds without a frame. ca_file: the
+    authority that must have signed the certificate of an https:// or rtsps:// camera; without one any certificate will do.
     """
 
     name: str
@@ -59,6 +60,7 @@ class Camera:
     reconnect_max: float = 5.0
     frozen_after: float = 10.0
     loop: bool = False
+    ca_file: Path | None = None
 
 
 def backoff(attempt: int, shortest: float, longest: float, jitter: float) -> float:
@@ -263,6 +265,9 @@ def _opened(settings: Camera) -> Any:
         options["timeout"] = str(int(settings.open_timeout * 1e6))
     elif _is_http(settings.address):
         options = {"analyzeduration": "500000", "rw_timeout": str(int(settings.read_timeout * 1e6))}
+    if _is_encrypted(settings.address):
+        verify = {"tls_verify": "1", "ca_file": str(settings.ca_file)}
+        options |= verify if settings.ca_file is not None else {"tls_verify": "0"}
     return av.open(settings.address, options=options, timeout=_timeouts(settings))
 
 
@@ -392,6 +397,11 @@ def is_live(address: str) -> bool:
     return address.startswith("/dev/") or urlsplit(address).scheme in {"rtsp", "rtsps", "http", "https"}
 
 
+def _is_encrypted(address: str) -> bool:
+    """Whether a camera is reached by TLS."""
+    return urlsplit(address).scheme in {"rtsps", "https"}
+
+
 def _is_http(address: str) -> bool:
     return urlsplit(address).scheme in {"http", "https"}
 
@@ -419,6 +429,10 @@ _HTTP_SERVER: Final = "answered with a fault of its own (5xx) instead of a strea
 _REDIRECT: Final = "sends on to what is no HTTP address, where a stream was expected; use the address of the stream itself"
 _BROKEN_OFF: Final = "broke off the connection; check the port, and whether too many others watch the camera"
 _NO_NAME: Final = "has a host name that this network does not know; check it, or use the camera's IP address"
+_NO_CERTIFICATE: Final = (
+    "answers, but not with a stream under a certificate that ca_file vouches for; check ca_file, the host that the certificate "
+    "is for, its dates, and the path after the address"
+)
 _NO_STREAM: Final = "answers, but not with a stream such as Motion JPEG: perhaps a web page; check the path after the address"
 _SNAPSHOT: Final = (
     "is a single picture, where a stream was expected; use the address of the camera's stream, not of its snapshot"
@@ -442,6 +456,8 @@ def _failure(settings: Camera, error: Exception, silent: bool) -> CameraError:
     elif kind is CameraFailure.UNREACHABLE and getattr(error, "errno", None) == errno.EIO:
         if _name_unknown(address):
             mend = _NO_NAME
+        elif settings.ca_file is not None:
+            mend = _NO_CERTIFICATE
         elif _is_http(address):
             kind, mend = CameraFailure.NO_VIDEO, _NO_STREAM
     elif _is_http(address) and kind is CameraFailure.NO_VIDEO:

@@ -7,11 +7,13 @@ import http.server
 import itertools
 import logging
 import socket
+import ssl
 import struct
 import threading
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
+from datetime import timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -28,6 +30,7 @@ from streamd.errors import CameraError, CameraFailure
 from streamd.values import Frame, UInt8
 from streamd.vision.capture import Camera, FrozenGuard, Outage, Stillness, StreamClock, backoff, frames, watch
 from streamd.vision.picture import RgbPicture, YuvPicture
+from tests.process.broker import Authority, Certificate
 
 if TYPE_CHECKING:
     from tests.conftest import FakeClock
@@ -151,15 +154,19 @@ class MjpegCamera(http.server.BaseHTTPRequestHandler):
 
 
 @contextmanager
-def serving_http(sent: list[float] | None = None) -> Iterator[str]:
-    """sent: filled with the time (monotonic) at which each picture left."""
+def serving_http(sent: list[float] | None = None, certificate: Certificate | None = None) -> Iterator[str]:
+    """sent: filled with the time (monotonic) at which each picture left. certificate: what it shows, by https."""
     with http.server.ThreadingHTTPServer(("127.0.0.1", 0), MjpegCamera) as server:
+        if certificate is not None:
+            tls = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+            tls.load_cert_chain(certificate.certificate, certificate.key)
+            server.socket = tls.wrap_socket(server.socket, server_side=True)
         server.released = threading.Event()  # type: ignore[attr-defined]
         server.sent = sent if sent is not None else []  # type: ignore[attr-defined]
         thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.05})
         thread.start()
         try:
-            yield f"http://127.0.0.1:{server.server_port}"
+            yield f"{'http' if certificate is None else 'https'}://127.0.0.1:{server.server_port}"
         finally:
             server.released.set()  # type: ignore[attr-defined]
             server.shutdown()
@@ -413,6 +420,51 @@ def test_what_a_camera_answers_instead_of_a_stream_is_said_with_its_mend(
     assert seen == []
     assert error is not None
     assert (error.failure, str(error)[: 25 + len(sentence)]) == (failure, f"door: rtsp://***@camera/ {sentence}")
+
+
+def test_a_certificate_is_checked_where_an_authority_is_named_and_only_there(tmp_path: Path) -> None:
+    """Against that authority, its dates and the host in the address."""
+    ours, another = Authority(tmp_path / "ours"), Authority(tmp_path / "another")
+    good = ours.issue("good")
+    past = ours.issue("past", life=timedelta(days=-1))
+    elsewhere = ours.issue("elsewhere", host="192.0.2.1")
+    trials = [(good, None), (good, ours), (good, another), (past, None), (past, ours), (elsewhere, None), (elsewhere, ours)]
+
+    results = []
+    for certificate, authority in trials:
+        with serving_http(certificate=certificate) as address:
+            ca_file = authority.certificate if authority is not None else None
+            seen, error = see(camera(f"{address}/video", ca_file=ca_file), 1)
+        assert error is None or "that ca_file vouches for" in str(error)
+        results.append(len(seen))
+
+    assert results == [1, 1, 0, 1, 0, 1, 0]
+
+
+def test_the_certificate_of_an_rtsp_camera_is_checked_too(tmp_path: Path) -> None:
+    """What the certificate lets through is a TLS connection to one who then says nothing."""
+    ours, another = Authority(tmp_path / "ours"), Authority(tmp_path / "another")
+    certificate = ours.issue("camera")
+    tls = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    tls.load_cert_chain(certificate.certificate, certificate.key)
+
+    failures = []
+    for authority in (ours, another):
+        with socket.create_server(("127.0.0.1", 0)) as listener:
+            greeted = threading.Thread(target=_greet, args=(listener, tls))
+            greeted.start()
+            address = f"rtsps://127.0.0.1:{listener.getsockname()[1]}/stream"
+            failures.append(failure(camera(address, ca_file=authority.certificate)))
+            greeted.join()
+
+    assert failures == [CameraFailure.TIMEOUT, CameraFailure.UNREACHABLE]
+
+
+def _greet(listener: socket.socket, tls: ssl.SSLContext) -> None:
+    """Take one connection, shake hands and listen until it is closed."""
+    with listener.accept()[0] as connection, suppress(OSError), tls.wrap_socket(connection, server_side=True) as shaken:
+        while shaken.recv(4096):
+            pass
 
 
 def test_a_host_name_that_nobody_knows_is_told_from_a_camera_that_is_off() -> None:
