@@ -12,6 +12,7 @@ import logging
 import os
 import socket
 import threading
+import time
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any, Final
@@ -22,7 +23,7 @@ log = logging.getLogger(__name__)
 
 NAME: Final = "control"
 _MAX_LINE: Final = 1 << 20
-_PATIENCE: Final = 5.0  # seconds for which a client may be silent before it is hung up on
+_PATIENCE: Final = 5.0  # seconds that a client has for its question, and then for taking each answer
 
 Answer = Mapping[str, Any]
 Handler = Callable[[Mapping[str, Any]], Iterator[Answer]]
@@ -32,9 +33,13 @@ Handler = Callable[[Mapping[str, Any]], Iterator[Answer]]
 class ControlServer:
     """Answers one client after the other; `run` is the body of its thread."""
 
-    def __init__(self, state: Path, handlers: Mapping[str, Handler]) -> None:
-        """Raises UnavailableError where the socket cannot be made. The state folder is held by this process already."""
+    def __init__(self, state: Path, handlers: Mapping[str, Handler], alive: Callable[[], None] = lambda: None) -> None:
+        """alive: told that the thread moves, before and after each client and every half second without one.
+
+        Raises UnavailableError where the socket cannot be made. The state folder is held by this process already.
+        """
         self._handlers = handlers
+        self._alive = alive
         self._stopping = threading.Event()
         self._path = state / NAME
         try:
@@ -57,10 +62,11 @@ class ControlServer:
         """Serve until stopped."""
         with self._socket:
             while not self._stopping.is_set():
+                self._alive()
                 with contextlib.suppress(TimeoutError):
                     client, _ = self._socket.accept()
+                    self._alive()
                     with client, contextlib.suppress(OSError):
-                        client.settimeout(_PATIENCE)
                         self._serve(client)
         self._path.unlink(missing_ok=True)
 
@@ -69,8 +75,8 @@ class ControlServer:
         self._stopping.set()
 
     def _serve(self, client: socket.socket) -> None:
-        with client.makefile("rb") as lines:
-            line = lines.readline(_MAX_LINE)
+        line = _line(client, time.monotonic() + _PATIENCE)
+        client.settimeout(_PATIENCE)
         for answer in self._answers(line):
             client.sendall(json.dumps(answer, ensure_ascii=False, default=str).encode() + b"\n")
             if self._stopping.is_set():
@@ -92,6 +98,19 @@ class ControlServer:
         except Exception as error:  # a fault of one command harms no other
             log.exception("the command %s failed", asked.get("command"))
             yield {"ok": False, "message": f"it failed: {error!r}; the daemon's log has more"}
+
+
+def _line(client: socket.socket, until: float) -> bytes:
+    """What a client asks, to the end of the line; TimeoutError at `until`, however slowly bytes drip in."""
+    line = bytearray()
+    while b"\n" not in line and len(line) < _MAX_LINE:
+        if (left := until - time.monotonic()) <= 0:
+            raise TimeoutError
+        client.settimeout(left)
+        if not (received := client.recv(4096)):
+            break
+        line += received
+    return bytes(line.partition(b"\n")[0])
 
 
 def ask(state: Path, command: str, timeout: float = 30.0, **what: object) -> Iterator[dict[str, Any]]:

@@ -73,6 +73,7 @@ log = logging.getLogger(__name__)
 _TICK_SECONDS: Final = 0.25
 _STATE_SECONDS: Final = 10.0  # between camera states while nothing changes
 _WORKER_GOOD_FOR: Final = 8.0  # seconds within which every worker must move, so that a hang is noticed in WatchdogSec
+_CONTROL_GOOD_FOR: Final = 20.0  # a client may take its time with question and answer: see control.py
 _IDLE_SECONDS: Final = 30.0  # after a photo, for which decoder and networks stay for the next: photos come in groups
 _LOOKS_KEPT: Final = UnknownRules().max_looks  # of a visit that may turn out to be a stranger's
 _PROBLEMS_TOLD: Final = 100  # of the gallery, over MQTT; the number of all is told as well
@@ -243,10 +244,9 @@ class Daemon:
             self._config.state,
             {name: functools.partial(self._ask, request) for name, request in self._requests.items()}
             | {"guide": self._serve_guide},
+            self._control_moves,
         )
         self._start("control", self._control.run)
-        # It may wait for a client for as long as that takes, and holds nobody up.
-        self.heartbeats.beat("control", self._clock.monotonic(), math.inf)
         if self._config.metrics.port is not None:
             self._metrics = MetricsServer(self._config.metrics.address, self._config.metrics.port, self.tally, self._gauges)
         while not self._keeper.ready.wait(_TICK_SECONDS):
@@ -547,6 +547,7 @@ class Daemon:
         """What the control socket asks, done on the gallery's thread, which owns the folder."""
         answer = self._keeper.ask(lambda folder: request(Kept(folder, self._unknown), asked))
         while not self._stopping.is_set():
+            self._control_moves()
             with contextlib.suppress(TimeoutError):
                 yield answer.result(timeout=0.5)
                 return
@@ -593,6 +594,7 @@ class Daemon:
         """A guided enrolment over the control socket: every prompt as it is said, the last with `ok`."""
         guided = self.guide(str(asked.get("subject", "")), str(asked.get("camera", "")))
         while not self._stopping.is_set():
+            self._control_moves()
             with contextlib.suppress(queue.Empty):
                 prompt = guided.said.get(timeout=0.5)
                 told = {"text": prompt.text, "step": prompt.step, "done": prompt.done, "of": prompt.of}
@@ -600,6 +602,9 @@ class Daemon:
                     yield {**told, "ok": bool(prompt.ok), "message": prompt.text}
                     return
                 yield told
+
+    def _control_moves(self) -> None:
+        self.heartbeats.beat("control", self._clock.monotonic(), _CONTROL_GOOD_FOR)
 
     def _put_in_force(self, now: Enrolment, judged: tuple[PhotoEvent, ...]) -> None:
         before = self._enrolment
