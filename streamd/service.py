@@ -15,6 +15,7 @@ from types import FrameType
 from typing import Any, Final
 
 from streamd import __version__, assembly, desk
+from streamd.clock import Clock
 from streamd.config import Config
 from streamd.control import Answer
 from streamd.daemon import Daemon
@@ -29,6 +30,8 @@ from streamd.events.outbox import Drop, DropReason
 from streamd.events.remains import Remains
 from streamd.health import Tally
 from streamd.people import Kept
+from streamd.recognition.card import ModelCard
+from streamd.recognition.embedding import Embedder
 from streamd.state import locked_state
 from streamd.systemd import Systemd
 
@@ -41,8 +44,16 @@ _FAREWELL_SECONDS: Final = 1.5
 class Service:
     """One daemon with its broker connection and its watchdog."""
 
-    def __init__(self, config: Config, environ: Mapping[str, str], tally: Tally | None = None) -> None:
-        """Opens the model; raises ModelError. `tally` stands in for the daemon's own where somebody wants to listen."""
+    def __init__(
+        self,
+        config: Config,
+        environ: Mapping[str, str],
+        tally: Tally | None = None,
+        *,
+        open_model: Callable[[Config], tuple[Embedder, ModelCard]] = assembly.open_model,
+        clock: Clock | None = None,
+    ) -> None:
+        """Opens the model; raises ModelError. tally, clock: in place of the daemon's own, for whoever listens or turns it."""
         self._config = config
         self._systemd = Systemd(environ, os.getpid())
         self._watched_at = float("-inf")
@@ -51,7 +62,7 @@ class Service:
         self._ready = False
         boot = uuid.uuid4().hex[:12]
         self._systemd.status("loading the model")
-        embedder, card = assembly.open_model(config)
+        embedder, card = open_model(config)
         topics, home = assembly.topics(config), config.home_assistant
         told = functools.partial(homeassistant.discovery_topic, config.node, prefix=home.discovery_prefix)
         self._remains = Remains(topics, config.cameras, told if home.enabled else None)
@@ -71,6 +82,7 @@ class Service:
             card.calibration,
             boot=boot,
             tally=tally,
+            clock=clock,
             requests={name: functools.partial(self._request, name) for name in desk.COMMANDS},
             on_tick=self._tick,
             on_progress=self._progress,

@@ -1,0 +1,240 @@
+"""The daemon's threads: who hangs is named, who fails ends the daemon, and a stop waits for all of them."""
+
+from __future__ import annotations
+
+import json
+import socket
+import threading
+import time
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from streamd.control import _line, ask
+from streamd.daemon import Daemon
+from streamd.errors import UnavailableError
+from tests.porch import CARD, PorchSink, Snag, TurnedClock, Watched, asking_for_a_template, written_config
+from tests.process.broker import wait_until
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator, Mapping
+    from concurrent.futures import Future
+    from pathlib import Path
+
+    from streamd.enrolment.folder import EnrolmentFolder
+
+STOP = 2.0  # seconds: what the threads have for their end, of the five that a stop may take
+MARGIN = 1.0  # of a loaded machine
+
+
+class Porch:
+    """A daemon that runs beside the test, and what it told every tick: the workers that hang."""
+
+    def __init__(
+        self, folder: Path, embed: Callable[[], object] = lambda: None, detect: Callable[[], object] = lambda: None
+    ) -> None:
+        self.clock = TurnedClock()
+        self.sink = PorchSink(self.clock, detect)
+        self.asked = Snag()
+        self.late: list[tuple[str, ...]] = []
+        self.config = written_config(folder)
+        self.daemon = Daemon(
+            self.config,
+            self.sink,
+            Watched(embed),
+            CARD.calibration,
+            boot="b1",
+            requests={"greet": self._greet, "catch": self._catch, "fail": self._fail},
+            clock=self.clock,
+            on_tick=lambda _now, late: self.late.append(late),
+        )
+        self.ended: Future[None]
+
+    def _greet(self, _folder: EnrolmentFolder, asked: Mapping[str, Any]) -> dict[str, object]:
+        return {"ok": True, "message": f"good evening, {asked['who']}", "thread": threading.current_thread().name}
+
+    def _catch(self, _folder: EnrolmentFolder, _asked: Mapping[str, Any]) -> dict[str, object]:
+        self.asked.catch()
+        return {"ok": True}
+
+    def _fail(self, _folder: EnrolmentFolder, _asked: Mapping[str, Any]) -> dict[str, object]:
+        raise UnavailableError("not today; come tomorrow")
+
+    @contextmanager
+    def open(self) -> Iterator[None]:
+        """Run the daemon until the end of the block, or of itself."""
+        with ThreadPoolExecutor(1, "run") as pool:
+            self.ended = pool.submit(self.daemon.run)
+            try:
+                wait_until(lambda: self.daemon.started or self.ended.done(), "the start")
+                yield
+            finally:
+                self.asked.let_go()
+                self.daemon.stop()
+
+    def states(self) -> list[dict[str, Any]]:
+        """What was told of the camera."""
+        told = list(self.sink.messages)
+        return [json.loads(one.body) for one in told if one.topic == "streamd/porch/camera/front/state"]
+
+
+def only(porch: Porch, *workers: str) -> None:
+    """Wait until these workers hang and no other does: all that move have shown it since the clock was turned."""
+    fresh = len(porch.late) + 2  # a tick may be under way
+    wait_until(lambda: len(porch.late) >= fresh and porch.late[-1] == workers, f"{workers or 'nobody'} to be late")
+
+
+def test_nobody_is_late_while_every_stage_moves(tmp_path: Path) -> None:
+    """Idle ones too, however long: whoever has nothing to do shows it every second."""
+    porch = Porch(tmp_path)
+    with porch.open():
+        for seconds in (9, 61):
+            porch.clock.turn(seconds)
+            only(porch)
+
+
+def test_an_embedder_that_hangs_is_named_until_it_goes_on(tmp_path: Path) -> None:
+    snag = Snag()
+    porch = Porch(tmp_path, embed=snag.catch)
+    with porch.open(), asking_for_a_template(porch.daemon):
+        assert snag.caught.wait(10)
+        only(porch)
+        porch.clock.turn(9)
+        only(porch, "embedder")
+        snag.let_go()
+        only(porch)
+
+
+def test_a_detection_that_hangs_is_named(tmp_path: Path) -> None:
+    snag = Snag()
+    porch = Porch(tmp_path, detect=snag.catch)
+    with porch.open():
+        assert snag.caught.wait(10)
+        porch.clock.turn(9)
+        only(porch, "detection-0")
+        snag.let_go()
+        only(porch)
+
+
+def test_a_gallery_that_hangs_is_named_after_a_minute(tmp_path: Path) -> None:
+    """A photo may take seconds; the folder's thread is given more time than the others."""
+    porch = Porch(tmp_path)
+    with porch.open(), ThreadPoolExecutor(1) as pool:
+        pool.submit(lambda: list(ask(porch.config.state, "catch")))
+        assert porch.asked.caught.wait(10)
+        porch.clock.turn(9)
+        only(porch)
+        porch.clock.turn(52)
+        only(porch, "gallery")
+        porch.asked.let_go()
+        only(porch)
+
+
+def test_a_stop_waits_until_every_thread_has_ended(tmp_path: Path) -> None:
+    """Also for one that is busy, as the embedder is for a quarter of a second."""
+    busy = threading.Event()
+    porch = Porch(tmp_path, embed=lambda: busy.set() or time.sleep(0.25))
+    with porch.open(), asking_for_a_template(porch.daemon):
+        assert busy.wait(10)
+        began = time.monotonic()
+        porch.daemon.stop()
+        porch.ended.result()
+        took = time.monotonic() - began
+        names = {thread.name for thread in porch.daemon.threads}
+        assert [thread.name for thread in porch.daemon.threads if thread.is_alive()] == []
+
+    assert names == {"embedder", "gallery", "control", "detection-0", "camera-front"}
+    assert took < STOP + MARGIN
+
+
+def test_a_stop_leaves_behind_who_does_not_end_in_time_and_names_it(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    snag = Snag()
+    porch = Porch(tmp_path, embed=snag.catch)
+    with porch.open(), asking_for_a_template(porch.daemon):
+        assert snag.caught.wait(10)
+        began = time.monotonic()
+        porch.daemon.stop()
+        porch.ended.result()
+        took = time.monotonic() - began
+        snag.let_go()
+
+    assert took < STOP + MARGIN
+    assert [record.message for record in caplog.records if record.levelname == "ERROR"] == [
+        "embedder did not end within 2 s; it is left behind"
+    ]
+
+
+def test_what_a_thread_cannot_handle_ends_the_daemon_and_every_other_thread(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    def fail() -> None:
+        raise ZeroDivisionError("of the model")
+
+    porch = Porch(tmp_path, embed=fail)
+    with porch.open(), asking_for_a_template(porch.daemon):
+        with pytest.raises(ZeroDivisionError, match="of the model"):
+            porch.ended.result(timeout=10)
+        assert [thread.name for thread in porch.daemon.threads if thread.is_alive()] == []
+
+    assert "embedder failed" in caplog.text
+
+
+def test_a_mistake_of_the_surroundings_ends_the_daemon_without_a_traceback(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Its sentence is shown where the program ends, once."""
+
+    def fail() -> None:
+        raise UnavailableError("the model is away; bring it back")
+
+    porch = Porch(tmp_path, embed=fail)
+    with porch.open(), asking_for_a_template(porch.daemon), pytest.raises(UnavailableError, match="bring it back"):
+        porch.ended.result(timeout=10)
+
+    assert "failed" not in caplog.text
+
+
+def test_a_cameras_state_is_told_again_every_ten_seconds(tmp_path: Path) -> None:
+    porch = Porch(tmp_path)
+    with porch.open():
+        wait_until(lambda: porch.states() and porch.states()[-1]["state"] == "ok", "the first state")
+        wait_until(lambda: len(porch.late) > 8, "some ticks")  # more than one state at the start: opening, then pictures
+        told, ticks = len(porch.states()), len(porch.late)
+        wait_until(lambda: len(porch.late) > ticks + 4, "ticks without news")
+        assert len(porch.states()) == told
+        porch.clock.turn(10)
+        wait_until(lambda: len(porch.states()) > told, "the state again")
+        assert len({one["at"] for one in porch.states()}) == told + 1
+
+
+def test_the_control_socket_asks_the_thread_that_owns_the_folder(tmp_path: Path) -> None:
+    porch = Porch(tmp_path)
+    with porch.open():
+        [answer] = ask(porch.config.state, "greet", who="Anna")
+        [refusal] = ask(porch.config.state, "fail")
+        [unknown] = ask(porch.config.state, "dance")
+
+    assert answer == {"ok": True, "message": "good evening, Anna", "thread": "gallery"}
+    assert refusal == {"ok": False, "message": "not today; come tomorrow"}
+    assert unknown == {"ok": False, "message": "expected one of these commands: catch, fail, greet"}
+    assert not (porch.config.state / "control").exists()
+    with pytest.raises(UnavailableError, match="no streamd runs on"):
+        list(ask(porch.config.state, "greet", who="Anna"))
+
+
+def test_a_client_whose_question_drips_in_holds_nobody_for_long() -> None:
+    client, server = socket.socketpair()
+    with client, server:
+        dripping = threading.Event()
+
+        def drip() -> None:
+            while not dripping.wait(0.05):
+                client.sendall(b"x")
+
+        with ThreadPoolExecutor(1) as pool:
+            pool.submit(drip)
+            with pytest.raises(TimeoutError):
+                _line(server, time.monotonic() + 0.3)
+            dripping.set()
