@@ -18,8 +18,12 @@ from streamd.demo import portraits as demo_portraits
 from streamd.errors import UnavailableError
 from streamd.values import UInt8
 from streamd.vision.analysis import AnalysedFace, FaceAnalyser
+from tests.checkout import environment
 
 Result = TypeVar("Result")
+
+# For every program that a test starts, also those of which it does not know: decoders, cameras, the demonstration's daemon.
+os.environ["PYTHONPATH"] = environment()["PYTHONPATH"]
 
 
 class FakeClock:

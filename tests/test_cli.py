@@ -12,6 +12,7 @@ import pytest
 from streamd import __version__
 from streamd.cli import main
 from streamd.errors import EXIT_CONFIG
+from tests.checkout import environment
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -20,10 +21,10 @@ COMMANDS = ("run", "check", "demo", "simulate", "bench", "version")
 BENCHMARKS = ("pipeline", "cameras", "start", "embedding", "detection", "reload", "search", "kills", "bulk")
 
 
-def streamd(*arguments: str, **environment: str) -> subprocess.CompletedProcess[str]:
+def streamd(*arguments: str, **changes: str) -> subprocess.CompletedProcess[str]:
     """A command run as a person runs it."""
     return subprocess.run(
-        [sys.executable, "-m", "streamd", *arguments], env=environment or None, capture_output=True, text=True, check=False
+        [sys.executable, "-m", "streamd", *arguments], env=environment(changes), capture_output=True, text=True, check=False
     )
 
 

@@ -12,7 +12,6 @@ from __future__ import annotations
 
 import contextlib
 import json
-import os
 import shutil
 import signal
 import ssl
@@ -26,6 +25,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 import yaml
 
 from streamd.events.contract import CameraState, GalleryState, Payload, Presence, Status, Topics, VisitEvent
+from tests.checkout import environment
 from tests.process.broker import Authority, Listener, Mosquitto, Received, free_port, wait_until
 from tests.process.camera import CameraProcess
 
@@ -179,7 +179,7 @@ class Door:
 
     def _environment(self, changes: Mapping[str, str]) -> dict[str, str]:
         theirs = ("NOTIFY_SOCKET", "WATCHDOG_USEC", "WATCHDOG_PID", "STATE_DIRECTORY", "JOURNAL_STREAM")
-        return {name: value for name, value in os.environ.items() if name not in theirs} | changes
+        return {name: value for name, value in environment(changes).items() if name not in theirs or name in changes}
 
     @property
     def _log(self) -> Path:
