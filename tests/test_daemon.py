@@ -218,7 +218,7 @@ def test_the_control_socket_asks_the_thread_that_owns_the_folder(tmp_path: Path)
 
     assert answer == {"ok": True, "message": "good evening, Anna", "thread": "gallery"}
     assert refusal == {"ok": False, "message": "not today; come tomorrow"}
-    assert unknown == {"ok": False, "message": "expected one of these commands: catch, fail, greet"}
+    assert unknown == {"ok": False, "message": "expected one of these commands: catch, fail, greet, guide"}
     assert not (porch.config.state / "control").exists()
     with pytest.raises(UnavailableError, match="no streamd runs on"):
         list(ask(porch.config.state, "greet", who="Anna"))
