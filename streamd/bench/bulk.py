@@ -64,16 +64,16 @@ def _await_all(here: Scene, daemon: ObservedDaemon, count: int) -> tuple[int, fl
     """How many photos were judged when none is waiting any more, and the most memory seen, megabytes."""
     topic = Topics(BASE).at(GalleryState)
     moved = time.monotonic()
-    judged, peak, least = 0, 0.0, count + 1
+    judged, peak = 0, 0.0
     while time.monotonic() - moved < _PATIENCE:
         message = here.listener.next(5.0)
         if message is None or message.topic != topic:
             continue
         state = GalleryState.from_json(message.body)
         peak = max(peak, daemon.window(0.0).rss_mb)
-        if state.waiting < least:
-            least, moved = state.waiting, time.monotonic()
-        judged = state.templates + state.refused - 1  # one was enrolled before
+        before, judged = judged, state.templates + state.refused - 1  # one was enrolled before
+        if judged > before:
+            moved = time.monotonic()
         if judged >= count and not state.waiting:
             break
     return judged, peak
