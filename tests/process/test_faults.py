@@ -150,7 +150,7 @@ def test_sigterm_says_goodbye_and_ends_in_time_with_status_0(door: Door) -> None
 def test_sigterm_ends_in_time_while_camera_and_broker_are_away(door: Door, house: CameraProcess) -> None:
     """One camera hangs while it plays, another takes connections and says nothing; and the broker hangs: worse than gone."""
     with silent_port() as mute:
-        door.cameras["mute"] = f"rtsp://127.0.0.1:{mute}/stream"
+        door.cameras["mute"] = {"source": f"rtsp://127.0.0.1:{mute}/stream", "open_timeout_seconds": 60}
         door.start()
         house.halt()
         door.broker.halt()
