@@ -130,7 +130,12 @@ class CameraState(Payload):
     camera: _Camera
     state: Annotated[CameraCondition, About("`ok` or `problem`")]
     enabled: Annotated[bool, About("false after the command `disable`")] = True
-    reason: Annotated[str | None, About("the kind of problem, such as `refused`, `unauthorised`, `timeout`, `frozen`")] = None
+    reason: Annotated[
+        str | None,
+        About(
+            "the kind of problem, such as `refused`, `timeout`, `frozen`; beside `ok` `still`: nothing moves, not even noise"
+        ),
+    ] = None
     detail: Annotated[str | None, About("the problem in one sentence, without any password")] = None
     frames_per_second: Annotated[float, About("frames received per second", low=0, digits=1)]
     last_frame_age: Annotated[float | None, About("seconds since the newest frame; null before the first", low=0, digits=1)]
