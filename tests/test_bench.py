@@ -32,6 +32,9 @@ def test_the_pipeline_is_measured_from_picture_to_message() -> None:
 
     assert set(found["capture_to_comparison_ms"]) == {"p50", "p99"}
     assert set(found["first_good_frame_to_decision_s"]) == {"p50", "p95"}
+    assert set(found["first_good_frame_to_any_decision_s"]) == set(found["first_good_frame_to_unknown_s"]) == {"p50", "p95"}
+    assert found["visits_by_first_decision"].keys() == {"identified", "unknown", "ambiguous", "undecided"}
+    assert found["decisions_not_told"] >= 0
     for key in ("cores", "decoding_cores"):
         assert set(found[key]) == {"in_view", "idle"}
         assert all(share > 0 for share in found[key].values())
