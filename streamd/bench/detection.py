@@ -1,7 +1,7 @@
 """How small a face may be: a portrait pasted at six places of a 1280x720 picture, ever smaller, whole picture and tiles.
 
-`detected`: the detector finds it at all six places. `recognised`: at all six, with the quality bound on size switched off,
-one crop's evidence is what three such frames need to pass the decision's bound with one subject enrolled from another photo.
+`detected`: the detector finds it at all six places. `recognised`: at all six, one crop passes the default bounds on quality,
+and three such frames pass the decision's bound with one subject enrolled from another photo.
 """
 
 from __future__ import annotations
@@ -46,7 +46,7 @@ def _measure(tiles: int, seconds: float) -> dict[str, Any]:
     folder = portraits.folder()
     card = read_card(assembly.SHIPPED_CARD)
     with (
-        FaceAnalyser(DetectionRules(tiles=tiles), QualityRules(min_eye_distance_pixels=0, min_sharpness=0)) as analyser,
+        FaceAnalyser(DetectionRules(tiles=tiles), QualityRules()) as analyser,
         tempfile.TemporaryDirectory() as cache,
     ):
         embedder = open_embedder(assembly.SHIPPED_CARD, "litert", threads=1, batch_sizes=(1,), cache=Path(cache))
@@ -79,7 +79,9 @@ def _measure(tiles: int, seconds: float) -> dict[str, Any]:
 
 
 def _recognised(face: AnalysedFace, vector: Any, gallery: Any, calibration: Any) -> bool:
-    """Whether three frames like this one identify the person."""
+    """Whether three frames like this one would be compared, and identify the person."""
+    if not face.quality.good:
+        return False
     scores = search(vector[None], gallery)[0]
     now = datetime.now(UTC)
     one = Comparison(Template(vector, gallery.model), scores, gallery, face.quality, 0.0, now, 0.0)
