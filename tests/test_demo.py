@@ -162,3 +162,16 @@ def test_the_demonstration_shows_a_person_and_a_stranger_and_ends_by_itself(tmp_
     for path in pictures:
         assert str(path.relative_to(tmp_path)) in told
         assert cv2.imread(str(path)).shape == (720, 1280, 3)
+
+
+@pytest.mark.process
+def test_a_camera_that_gives_no_picture_is_named_with_its_fault(tmp_path: Path) -> None:
+    done = subprocess.run(
+        [sys.executable, "-m", "streamd", "demo", "--camera", "/dev/video99", "--seconds", "6"],
+        cwd=tmp_path, capture_output=True, text=True, timeout=60, check=False,
+    )  # fmt: skip
+
+    assert done.returncode == 69
+    [sentence] = done.stderr.splitlines()
+    assert sentence.startswith("streamd: door: /dev/video99")
+    assert "; " in sentence

@@ -30,7 +30,7 @@ from streamd.demo.broker import EmbeddedBroker, free_port
 from streamd.demo.rtsp_server import RtspServer, encode, read_clip
 from streamd.demo.words import describe, read
 from streamd.errors import ConfigError, UnavailableError
-from streamd.events.contract import Left, Payload, Status, Topics, VisitEvent
+from streamd.events.contract import CameraCondition, CameraState, Left, Payload, Status, Topics, VisitEvent
 from streamd.events.listener import Listener, Received
 from streamd.values import Outcome
 
@@ -47,9 +47,11 @@ _STYLES: Final = {
 
 @dataclass(slots=True)
 class _Played:
-    """What came in: every decision, and the visits that ended."""
+    """What came in: every decision, the visits that ended, the camera's newest state, and whether it ever delivered."""
 
     interrupted: bool = False
+    camera: CameraState | None = None
+    delivered: bool = False
     decisions: list[VisitEvent] = field(default_factory=list)
     left: list[Left] = field(default_factory=list)
 
@@ -58,6 +60,8 @@ def play(
     output: Path, camera: str | None, photo: Path | None, name: str, seconds: float | None, *, as_json: bool = False
 ) -> int:
     """Run the demonstration; 0 when it showed what it should, 130 when the reader ended it before.
+
+    Raises UnavailableError where the camera never delivered a picture, with what the daemon says of it.
 
     Everything is left in `output`, which is made anew if it is an earlier demonstration's, and refused if it is another's.
     """
@@ -79,6 +83,8 @@ def play(
         with _daemon(config, output) as process:
             limit = _LONGEST_SECONDS if camera is None else seconds
             played = _listen(listener, process, console, limit, story_ends=camera is None, as_json=as_json)
+    if camera is not None and not played.delivered and not (played.interrupted and played.camera is None):
+        raise UnavailableError(_blind(played, source))
     pictures = sorted((output / "pictures").glob("*.jpg"))
     console.print("\n[bold]Annotated pictures, one of each decision:[/]" if pictures else "\nNobody was decided about.")
     for picture in pictures:
@@ -204,6 +210,9 @@ def _listen(
                 played.decisions.append(payload)
             elif isinstance(payload, Left):
                 played.left.append(payload)
+            elif isinstance(payload, CameraState):
+                played.camera = payload
+                played.delivered |= payload.state is CameraCondition.OK
             if story_ends and len(played.left) >= len(story.STORY):
                 break
     except KeyboardInterrupt:
@@ -216,6 +225,13 @@ def _tell(console: Console, message: Received, payload: Payload, words: str, sta
     style = _STYLES[payload.decision] if isinstance(payload, VisitEvent) else "dim"
     topic = message.topic.removeprefix(f"{_BASE}/")
     console.print(f"[dim]{message.at - started:5.1f} s  {topic:<28}[/] [{style}]{words}[/]")
+
+
+def _blind(played: _Played, source: str) -> str:
+    """Why nothing was seen."""
+    if played.camera is not None and played.camera.detail is not None:
+        return played.camera.detail
+    return f"{redact(source)} had not delivered a picture when the demonstration ended; give it more --seconds"
 
 
 def _verdict(played: _Played, console: Console) -> int:
