@@ -14,12 +14,15 @@ from streamd.enrolment.folder import Overview, PhotoEvent
 from streamd.enrolment.words import subject_lines, worth
 
 _COLOURS: Final = {State.OK: "green", State.WARNING: "yellow", State.FAILED: "bold red"}
+_UNCUT: Final = 10_000  # columns
 _MARKS: Final = {State.OK: "works", State.WARNING: "look", State.FAILED: "broken"}
 
 
 def findings_table(findings: Sequence[Finding], console: Console | None = None) -> None:
     """Print the findings of `streamd check` as a table, and how many are broken."""
     console = console or Console()
+    if not console.is_terminal:
+        console.width = _UNCUT  # who reads a file or a pipe searches it: an address must stand in one line
     table = Table(box=None, pad_edge=False, header_style="bold")
     for heading in ("", "part", "what was seen", "what to do"):
         table.add_column(heading, overflow="fold")

@@ -66,6 +66,17 @@ def test_the_table_says_the_same_to_a_person(door: Door) -> None:
     assert sum(line.startswith("works") for line in done.stdout.splitlines()) == 7
 
 
+def test_the_table_is_not_cut_where_nobody_sees_it(door: Door) -> None:
+    """Through a pipe, long names and addresses stand in one line, as whoever searches them expects."""
+    address = f"rtsp://127.0.0.1:{free_port()}/{'long/' * 30}stream"
+    door.cameras["dead"] = address
+    door.write_config()
+
+    done = door.command("check")
+
+    assert [line for line in done.stdout.splitlines() if address in line]
+
+
 def test_what_is_broken_is_named_with_its_mend_and_without_any_secret(door: Door, portraits: Path) -> None:
     """Two cameras, two photos and the broker; the camera and the photo beside them still count as what they are."""
     door.cameras["dead"] = f"rtsp://127.0.0.1:{free_port()}/stream"
