@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import json
 import logging
+import math
 import os
 import sys
 from collections.abc import Callable, Mapping, Sequence
@@ -90,6 +91,7 @@ def _parser() -> argparse.ArgumentParser:
     simulate.add_argument("scenario", nargs="?", default="all", help="identified, unknown, ambiguous, camera-fault or all")
     simulate.add_argument("--broker", metavar="URL", help="instead of a configuration: mqtt://host[:port]")
     simulate.add_argument("--speed", type=float, default=1.0, help="how many times as fast (default: 1)")
+    _json_option(simulate)
     bench = add("bench", _bench, "Measure what is promised in figures; without a name, everything.")
     bench.add_argument("benchmark", nargs="*", metavar="NAME", help="see --list")
     bench.add_argument("--list", action="store_true", help="name the benchmarks and what each measures")
@@ -157,7 +159,7 @@ def _demo(options: argparse.Namespace) -> int:
 
     if options.camera is None and (options.photo is not None or options.seconds is not None):
         raise ConfigError(["--photo and --seconds belong to a camera of your own: give --camera as well"])
-    if options.seconds is not None and options.seconds <= 0:
+    if options.seconds is not None and not 0 < options.seconds < math.inf:
         raise ConfigError([f"--seconds: expected more than 0, found {options.seconds:g}"])
     return play(options.output, options.camera, options.photo, options.name, options.seconds, as_json=options.json)
 
@@ -236,7 +238,7 @@ def _ask_desk(options: argparse.Namespace, command: str, **asked: object) -> int
 def _simulate(options: argparse.Namespace) -> int:
     from streamd.simulate import run
 
-    return run(options.scenario, options.broker, options.config, options.speed)
+    return run(options.scenario, options.broker, options.config, options.speed, as_json=options.json)
 
 
 def _bench(options: argparse.Namespace) -> int:

@@ -8,6 +8,8 @@ door that it opens is disturbed.
 from __future__ import annotations
 
 import dataclasses
+import json
+import math
 import os
 import sys
 import time
@@ -168,16 +170,17 @@ def play(
     return count
 
 
-def run(scenario: str, broker: str | None, config: Path | None, speed: float) -> int:
+def run(scenario: str, broker: str | None, config: Path | None, speed: float, *, as_json: bool = False) -> int:
     """`streamd simulate`: play one scenario or `all` and print each message; returns the exit status.
 
-    broker: an address (mqtt://host) instead of a configuration. Raises ConfigError, and BrokerError if there is no connection.
+    as_json: each message as one object with `topic` and `payload`, as the demonstration prints it. broker: an address
+    (mqtt://host) instead of a configuration. Raises ConfigError, and BrokerError if there is no connection.
     """
     names = tuple(SCENARIOS) if scenario == "all" else (scenario.replace("-", "_"),)
     if names[0] not in SCENARIOS:
         known = ", ".join(name.replace("_", "-") for name in SCENARIOS)
         raise ConfigError([f"there is no scenario {scenario!r}; there are: {known}, all"])
-    if not speed > 0:
+    if not 0 < speed < math.inf:
         raise ConfigError([f"--speed: expected a number above 0, found {speed:g}"])
     found = load(find(config, os.environ), os.environ) if broker is None else _config_of(broker)
     settings = broker_settings(found)
@@ -193,7 +196,8 @@ def run(scenario: str, broker: str | None, config: Path | None, speed: float) ->
         publisher.retain(topic, body)
 
     def told(step: Step) -> None:
-        sys.stdout.write(f"{topics.of(step.message)} {step.message.to_json().decode()}\n")
+        topic, body = topics.of(step.message), step.message.to_json().decode()
+        sys.stdout.write((f'{{"topic": {json.dumps(topic)}, "payload": {body}}}' if as_json else f"{topic} {body}") + "\n")
         sys.stdout.flush()
 
     publisher.start()

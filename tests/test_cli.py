@@ -73,6 +73,14 @@ def test_the_benchmarks_can_be_listed() -> None:
     assert all(len(line.split()) > 2 for line in listed.stdout.splitlines())
 
 
+def test_the_list_of_benchmarks_is_there_for_scripts_as_well(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["bench", "--list", "--json"]) == 0
+
+    listed = json.loads(capsys.readouterr().out)
+    assert tuple(listed) == BENCHMARKS
+    assert all(listed.values())
+
+
 def test_an_unknown_benchmark_is_named_with_those_that_there_are() -> None:
     refused = streamd("bench", "speed")
 
@@ -107,7 +115,10 @@ def test_what_is_heavy_is_loaded_only_by_the_command_that_needs_it() -> None:
     [
         (["demo", "--photo", "me.jpg"], "give --camera as well"),
         (["demo", "--camera", "0", "--seconds", "-1"], "--seconds: expected more than 0"),
+        (["demo", "--camera", "0", "--seconds", "nan"], "--seconds: expected more than 0, found nan"),
         (["bench", "pipeline", "--seconds", "0"], "--seconds: expected more than 0"),
+        (["bench", "pipeline", "--seconds", "nan"], "--seconds: expected more than 0, found nan"),
+        (["bench", "pipeline", "--seconds", "inf"], "--seconds: expected more than 0, found inf"),
     ],
 )
 def test_options_that_make_no_sense_are_refused_before_anything_starts(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 import platform
 import sys
 import time
@@ -36,9 +37,12 @@ def run(names: Sequence[str], *, list_them: bool, seconds: float | None, as_json
     unknown = [name for name in names if name not in BENCHMARKS]
     if unknown:
         raise ConfigError([f"no benchmark is called {unknown[0]!r}; there are: {', '.join(BENCHMARKS)}"])
-    if seconds is not None and seconds <= 0:
+    if seconds is not None and not 0 < seconds < math.inf:
         raise ConfigError([f"--seconds: expected more than 0, found {seconds:g}"])
     console = Console(highlight=False, soft_wrap=True)
+    if list_them and as_json:
+        sys.stdout.write(json.dumps({name: module.TITLE for name, module in BENCHMARKS.items()}, indent=2) + "\n")
+        return 0
     if list_them:
         for name, module in BENCHMARKS.items():
             console.print(f"{name:<10} {module.TITLE}")

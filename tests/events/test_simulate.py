@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 
+from streamd.cli import main
 from streamd.errors import ConfigError
 from streamd.events.contract import Left, Presence, Topics, VisitEvent
 from streamd.events.outbox import MemoryPublisher
@@ -136,12 +137,23 @@ def test_the_command_plays_beside_the_daemon_and_takes_its_announcements_away(
     ]
 
 
+def test_the_command_prints_json_for_scripts(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    with Mosquitto(tmp_path) as broker:
+        assert main(["simulate", "identified", "--broker", f"mqtt://127.0.0.1:{broker.port}", "--speed", "60", "--json"]) == 0
+
+    printed = [json.loads(line) for line in capsys.readouterr().out.splitlines()]
+    assert len(printed) == 6
+    visit = next(one for one in printed if one["topic"].endswith("/camera/door/visit"))
+    assert visit["payload"]["decision"] == "identified"
+
+
 @pytest.mark.parametrize(
     ("scenario", "broker", "speed", "complaint"),
     [
         ("burglar", "mqtt://127.0.0.1", 1.0, "there are: identified, unknown, ambiguous, undecided, camera-fault, all"),
         ("all", "ftp://127.0.0.1", 1.0, "--broker: expected mqtt://host"),
         ("all", "mqtt://127.0.0.1", 0.0, "--speed: expected a number above 0"),
+        ("all", "mqtt://127.0.0.1", float("inf"), "--speed: expected a number above 0"),
     ],
 )
 def test_the_command_says_what_is_wrong_with_its_arguments(scenario: str, broker: str, speed: float, complaint: str) -> None:
