@@ -64,8 +64,15 @@ def _surroundings(info: ValidationInfo) -> _Surroundings:
     return info.context if isinstance(info.context, _Surroundings) else _Surroundings()
 
 
+def _refuse_home(path: str) -> None:
+    """A daemon has no home folder, and a folder called `~` is not what is meant; the path itself may be a misplaced secret."""
+    if path.startswith("~"):
+        raise ValueError("expected a path without '~', which is a home folder to a shell only; write the whole path")
+
+
 def _as_path(given: object, info: ValidationInfo) -> object:
     if isinstance(given, str) and given:
+        _refuse_home(given)
         given = Path(given)
     return _surroundings(info).folder / given if isinstance(given, Path) else given
 
@@ -213,6 +220,9 @@ def _check_address(address: str, expected: str) -> None:
         complete = bool(parts.hostname) and parts.port != 0
     except ValueError:
         complete = False
+    port = re.match(r"[^/?#]*//[^/?#]*:([^/?#:\]]*)(?:[/?#]|$)", address)
+    if not complete and "@" not in address and port is not None and not _is_port(port[1]):
+        raise ValueError(f"expected {expected} with a port from 1 to 65535, found {redact(address)!r}")
     if not complete:
         raise ValueError(
             f"expected {expected}, found {redact(address)!r}; "
@@ -224,6 +234,10 @@ def _readable(path: Path | None) -> Path | None:
     if path is not None and not (os.access(path, os.R_OK) and path.is_file()):
         raise ValueError(f"expected a file that can be read, found {str(path)!r}, which is missing or not readable")
     return path
+
+
+def _is_port(text: str) -> bool:
+    return text.isascii() and text.isdecimal() and 1 <= int(text[:6]) <= 65535
 
 
 class CameraSettings(_Login):
@@ -275,6 +289,7 @@ class CameraSettings(_Login):
             raise ValueError(f"expected /dev/video0, /dev/v4l/by-id/... or /dev/v4l/by-path/..., found {shown(source)}")
         if info.data.get("username") is not None:
             raise ValueError("a device, a file or a folder takes no username; remove it")
+        _refuse_home(source)
         return str(_surroundings(info).folder / source)
 
     @field_validator("ca_file")

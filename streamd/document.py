@@ -43,12 +43,16 @@ def read(content: bytes, name: str, model: type[_Model], context: object = None)
 
 
 _Key = tuple[str | int, ...]
+_NUMBERS = ("tag:yaml.org,2002:int", "tag:yaml.org,2002:float")
 
 
 class _Loader(yaml.SafeLoader):
-    """SafeLoader without aliases, which a file of this size does not need and which can contain themselves."""
+    """SafeLoader without what a file of this size does not need: aliases, which can contain themselves, and tags."""
 
     def compose_node(self, parent: yaml.Node | None, index: int) -> yaml.Node | None:
+        event = self.peek_event()  # type: ignore[no-untyped-call]
+        if getattr(event, "tag", None) is not None:
+            raise yaml.composer.ComposerError(None, None, "tags (!name) are not supported", event.start_mark)
         if self.check_event(yaml.AliasEvent):
             mark = self.peek_event().start_mark  # type: ignore[no-untyped-call]
             raise yaml.composer.ComposerError(None, None, "aliases (*name) are not supported; write the value again", mark)
@@ -110,6 +114,8 @@ class _Document:
                 self._lines[(*key, index)] = item.start_mark.line + 1
                 items.append(self._value(loader, item, (*key, index)))
             return items
+        if node.tag in _NUMBERS and ":" in node.value:
+            return node.value  # 1:30, which YAML takes for ninety
         try:
             return loader.construct_object(node)
         except ValueError:  # such as 2026-13-01, which YAML takes for a date
@@ -149,8 +155,13 @@ def _problem(error: Mapping[str, Any], data: object, model: type[BaseModel]) -> 
         choices = str(context["expected"])
         near = difflib.get_close_matches(str(given), re.findall(r"'([^']+)'", choices), n=1)
         return key, f"expected {choices}, found {shown(given)}" + (f"; did you mean {near[0]!r}?" if near else "")
+    expected = _expected(kind, about, context)
     found = "" if "password" in key else f", found {shown(given)}"
-    return key, f"expected {_expected(kind, about, context)}{found}"
+    if isinstance(given, str) and expected.startswith("a number") and re.fullmatch(r"[-+]?\d+[eE][-+]?\d+", given):
+        mantissa, exponent = re.split("[eE]", given)
+        plain = f" or {float(given):g}" if abs(int(exponent)) < 5 else ""
+        found += f", which is text to YAML; write {mantissa}.0e{int(exponent):+}{plain}"
+    return key, f"expected {expected}{found}"
 
 
 def _expected(kind: str, about: FieldInfo | None, context: Mapping[str, Any]) -> str:

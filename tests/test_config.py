@@ -258,7 +258,11 @@ def test_no_problem_of_a_wrong_file_shows_a_secret(file: Path, text: str) -> Non
         ),
         (
             f"cameras:\n  a: rtsp://u:p@h:x/\n{BROKER}",
-            "2: cameras.a: expected rtsp://host[:port]/path, found 'rtsp://h:x/'; "
+            "2: cameras.a: expected rtsp://host[:port]/path with a port from 1 to 65535, found 'rtsp://h:x/'",
+        ),
+        (
+            f"cameras:\n  a: rtsp://u:p/w@h/\n{BROKER}",
+            "2: cameras.a: expected rtsp://host[:port]/path, found 'rtsp://***@h/'; "
             "in a password write / as %2F, ? as %3F, # as %23 and @ as %40, or use password_file",
         ),
         (
@@ -385,6 +389,40 @@ def test_no_problem_of_a_wrong_file_shows_a_secret(file: Path, text: str) -> Non
             TWO_LINES + "metrics: {port: 2026-13-01}\n",
             "3: metrics.port: expected a whole number from 1 to 65535 or null, found '2026-13-01'",
         ),
+        (
+            TWO_LINES + "decision: {max_false_accepts: 1e-3}\n",
+            "3: decision.max_false_accepts: expected a number above 0 and at most 0.1, found '1e-3', which is text to YAML; "
+            "write 1.0e-3 or 0.001",
+        ),
+        (
+            f"cameras:\n  a: {{source: /dev/video0, max_fps: 1:30}}\n{BROKER}",
+            "2: cameras.a.max_fps: expected a number above 0 and at most 120, found '1:30'",
+        ),
+        (
+            f"cameras:\n  a: rtsp://h:99999/s\n{BROKER}",
+            "2: cameras.a: expected rtsp://host[:port]/path with a port from 1 to 65535, found 'rtsp://h:99999/s'",
+        ),
+        (
+            CAMERA + "mqtt: mqtt://h:0\n",
+            "2: mqtt: expected mqtt://host[:port] or mqtts://host[:port] with a port from 1 to 65535, found 'mqtt://h:0'",
+        ),
+        (
+            f"cameras:\n  a: ~/a.mp4\n{BROKER}",
+            "2: cameras.a: expected a path without '~', which is a home folder to a shell only; write the whole path",
+        ),
+        (
+            TWO_LINES + "state: ~anna/state\n",
+            "3: state: expected a path without '~', which is a home folder to a shell only; write the whole path",
+        ),
+        (
+            TWO_LINES + "log: !!python/object:os.system {level: info}\n",
+            f"3: not YAML: there is a value that begins with '!' or '&'; {IN_QUOTES}",
+        ),
+        (
+            TWO_LINES + "node: !!str porch\n",
+            f"3: not YAML: there is a value that begins with '!' or '&'; {IN_QUOTES}",
+        ),
+        ("[" * 3000, "1: nested too deeply; expected a few levels of keys and values"),
         ("a: 1\n---\nb: 2\n", "2: a second document begins here; expected one"),
         ("a: 1\nb: \x07\n", "2: there is a character that YAML does not allow"),
     ],
