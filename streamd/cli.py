@@ -80,6 +80,17 @@ def _parser() -> argparse.ArgumentParser:
     export.add_argument("who", metavar="WHO", help="the person, by name or id")
     export.add_argument("folder", type=Path, metavar="FOLDER", help="a new folder for it")
     _json_option(export)
+    for name, run_it, text in (
+        ("backup", _backup, "Write the gallery, sealed, into one file."),
+        ("restore", _restore, "Bring a backup of the gallery back; stop the daemon before."),
+    ):
+        kept = add(name, run_it, text)
+        _config_option(kept)
+        kept.add_argument("file", type=Path, metavar="FILE")
+        kept.add_argument(
+            "--passphrase-file", type=Path, metavar="FILE", help="a file with a passphrase (default: the vault's key)"
+        )
+        _json_option(kept)
     unknown = add("unknown", _unknown, "List unknown visitors that are kept, enrol one, ignore one, or forget one.")
     _config_option(unknown)
     unknown.add_argument("action", nargs="?", choices=["list", "assign", "ignore", "forget"], default="list")
@@ -214,6 +225,34 @@ def _export(options: argparse.Namespace) -> int:
     return _ask_desk(options, "export", subject=options.who, into=str(options.folder.absolute()))
 
 
+def _backup(options: argparse.Namespace) -> int:
+    from streamd import desk
+    from streamd.config import find, load
+
+    return _told(options, desk.backup(load(find(options.config, os.environ), os.environ), options.file, _passphrase(options)))
+
+
+def _restore(options: argparse.Namespace) -> int:
+    from streamd import desk
+    from streamd.config import find, load
+
+    return _told(options, desk.restore(load(find(options.config, os.environ), os.environ), options.file, _passphrase(options)))
+
+
+def _passphrase(options: argparse.Namespace) -> str | None:
+    from streamd.errors import ConfigError
+
+    try:
+        return None if options.passphrase_file is None else str(options.passphrase_file.read_text().strip())
+    except (OSError, ValueError) as error:
+        raise ConfigError([f"--passphrase-file: {options.passphrase_file} cannot be read ({error})"]) from None
+
+
+def _told(options: argparse.Namespace, answer: Mapping[str, Any]) -> int:
+    print(json.dumps(answer, indent=2, ensure_ascii=False) if options.json else answer["message"])
+    return 0 if answer["ok"] else 1
+
+
 def _unknown(options: argparse.Namespace) -> int:
     from streamd.errors import ConfigError
 
@@ -230,9 +269,7 @@ def _ask_desk(options: argparse.Namespace, command: str, **asked: object) -> int
     from streamd.config import find, load
 
     logging.basicConfig(level=logging.ERROR, format=_LOG_FORMAT)
-    answer = desk.request(load(find(options.config, os.environ), os.environ), command, **asked)
-    print(json.dumps(answer, indent=2, ensure_ascii=False) if options.json else answer["message"])
-    return 0 if answer["ok"] else 1
+    return _told(options, desk.request(load(find(options.config, os.environ), os.environ), command, **asked))
 
 
 def _simulate(options: argparse.Namespace) -> int:

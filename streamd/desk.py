@@ -25,6 +25,7 @@ from streamd.enrolment.folder import Overview, PhotoEvent
 from streamd.enrolment.images import SUFFIXES, Decoder, OpenedPhoto
 from streamd.enrolment.photo import PhotoVerdict, judge
 from streamd.enrolment.unknown import Removed, Visitor
+from streamd.enrolment.vault import Vault
 from streamd.errors import GalleryError, UnavailableError
 from streamd.people import Kept
 from streamd.recognition.embedding import Embedder
@@ -229,6 +230,28 @@ def enrol(config: Config, who: str, files: Sequence[Path]) -> list[Dropped]:
         Dropped(name, PhotoEvent(**{**told, "reasons": tuple(told["reasons"])}) if told else None)
         for name, told in verdicts.items()
     ]
+
+
+def backup(config: Config, file: Path, passphrase: str | None) -> Answer:
+    """Write the gallery, sealed, into one file; beside the daemon too. Raises GalleryError."""
+    problem = Vault(config.state / "vault", assembly.seal(config)).backup(file.absolute(), passphrase)
+    if problem is not None:
+        raise GalleryError(problem)
+    key = "the passphrase" if passphrase is not None else "the vault's key, which you keep elsewhere"
+    return {"ok": True, "message": f"{file}: the gallery, sealed; it opens with {key}"}
+
+
+def restore(config: Config, file: Path, passphrase: str | None) -> Answer:
+    """Bring a backup into force, once all of it is verified; the daemon must not run. Raises UnavailableError."""
+    with locked_state(config.state):
+        loaded = Vault(config.state / "vault", assembly.seal(config)).restore(file, passphrase=passphrase)
+    if loaded.in_force is None:
+        raise GalleryError(loaded.problem or f"{file}: cannot be restored")
+    photos = sum(row.template is not None for row in loaded.in_force.rows)
+    return {
+        "ok": True,
+        "message": f"{photos} templates are back; photos that are not in the folder any more go at the next start",
+    }
 
 
 def guide(config: Config, who: str, camera: str) -> Iterator[Answer]:

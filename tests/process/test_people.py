@@ -154,3 +154,26 @@ def test_an_enrolment_over_mqtt_that_cannot_be_is_refused(door: Door, payload: d
     answer = door.await_state(CommandResult, lambda one: not one.ok, "the refusal", since=since, command="enrol")
     assert answer.message
     assert set(door.gallery.iterdir()) <= before | {door.gallery / "Joe"}
+
+
+def test_the_gallery_is_backed_up_beside_the_daemon_and_restored_without_it(tmp_path: Path, portraits: Path) -> None:
+    """Photos are not kept here, so that the vault is all there is."""
+    with Door(tmp_path) as door:
+        door.cameras["front"] = {"source": str(portraits), "enabled": False}
+        door.options["gallery"] = {"keep_photos": False}
+        door.enrol("Barack Obama", portraits / OFFICIAL.file)
+        door.start()
+        door.gallery_state(lambda one: one.templates == 1)
+        (tmp_path / "words").write_text("five words that nobody guesses")
+        how = (str(tmp_path / "backup"), "--passphrase-file", str(tmp_path / "words"))
+        assert door.command("backup", *how).returncode == 0
+        refused = door.command("restore", *how)
+        door.stop()
+        for path in (door.state / "vault").iterdir():
+            path.unlink()
+
+        assert "in use by another streamd" in refused.stderr
+        assert "1 templates are back" in door.command("restore", *how).stdout
+        since = time.monotonic()
+        door.start()
+        door.gallery_state(lambda one: one.templates == 1, since)
