@@ -74,6 +74,7 @@ def test_a_start_from_the_vault_is_measured() -> None:
     assert min(found["load_s"], found["load_and_build_s"], found["commit_s"]) > 0
 
 
+@pytest.mark.slow
 def test_a_photo_written_is_timed_to_its_person_identified() -> None:
     found = measured("reload", 1.0)
 
@@ -89,6 +90,7 @@ def test_no_kill_loses_a_generation_or_enrols_anybody_twice() -> None:
     assert (found["kills"], found["generations_lost"], found["enrolled_twice"]) == (12, 0, 0)
 
 
+@pytest.mark.slow
 def test_photos_dropped_in_bulk_are_all_judged() -> None:
     found = measured("bulk", 2.0)
 
