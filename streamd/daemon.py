@@ -658,6 +658,7 @@ class Daemon:
             )
         if now.gallery is not before.gallery:
             waiting = f", {now.waiting} to be judged" if now.waiting else ""
+            waiting += f", {len(now.refused)} not used (`streamd gallery` tells why)" if now.refused else ""
             log.info(
                 "gallery %d: %d people, %d photos%s",
                 now.gallery.generation, len(now.gallery.names), len(now.gallery.photos), waiting,

@@ -27,7 +27,7 @@ from streamd.enrolment import notes, subject, words
 from streamd.enrolment.coach import Coach, RelationalVerdict, UsablePhoto
 from streamd.enrolment.coverage import Coverage, coverage, next_photo
 from streamd.enrolment.images import PASSING, OpenedPhoto, PhotoReason, open_photo
-from streamd.enrolment.listing import Listing, PersonFolder, PhotoFile, list_folder
+from streamd.enrolment.listing import Listing, PersonFolder, PhotoFile, list_folder, printable
 from streamd.enrolment.photo import ADVICE, PhotoVerdict
 from streamd.enrolment.rows import Row
 from streamd.enrolment.sidecar import Sidecars, remove_file
@@ -189,6 +189,7 @@ class EnrolmentFolder:
         self._older: tuple[Row, ...] = ()
         self._settings: dict[str, _Settings] = {}
         self._places: dict[str, str] = {}
+        self._loose: tuple[str, ...] = ()
         self._sidecars = Sidecars(folder, self.name) if rules.sidecars else None
         self._loaded = self._coached = self._committed = False
         self._enrolment = Enrolment(build((), 0, model, dimension))
@@ -225,8 +226,9 @@ class EnrolmentFolder:
             )
         if listing.people and not self._rules.read_only:
             self._remember(listing.inode)
-        places, self._places = self._places, {file.photo: file.place for file in listing.photos}
-        settled = self._read_settings(listing.people)
+        self._places = {file.photo: file.place for file in listing.photos}
+        settled = self._read_settings(listing.people) or listing.loose != self._loose
+        self._loose = listing.loose
         plan = self._plan(listing, now_ns - settle_ns)
         judged, on_their_way = self._judge(plan.todo, now_ns, out_of_time)
         waiting = len(plan.todo) - len(judged) - on_their_way
@@ -236,8 +238,9 @@ class EnrolmentFolder:
         news: tuple[PhotoEvent, ...] = ()
         if plan.gone or judged or settled or not self._committed or self._enrolment.problem is not None:
             news = self._put_in_force(plan.gone, judged, waiting)
-            if self._sidecars is not None:
-                self._sidecars.remove(places[photo] for photo in plan.gone if photo in places)
+        if self._sidecars is not None:
+            # By what lies there, so that none is left of a photo that went or was renamed while nobody looked.
+            self._sidecars.remove(place for place in listing.orphans if not self._is_enrolled_without_photo(place))
         elif waiting != self._enrolment.waiting:
             self._enrolment = dataclasses.replace(self._enrolment, waiting=waiting)
         elif not waiting and len(self._known) <= _COACHED_AHEAD:
@@ -390,6 +393,10 @@ class EnrolmentFolder:
         todo = tuple(file for file in other if file.changed_ns <= settled_before_ns)
         return _Plan(gone, todo, tuple(file.changed_ns for file in other if file.changed_ns > settled_before_ns))
 
+    def _is_enrolled_without_photo(self, place: str) -> bool:
+        known = self._known.get(printable(place))
+        return isinstance(known, Row) and not known.photo_kept
+
     def _is_kept_without_photo(self, known: Row | _Passing) -> bool:
         return isinstance(known, Row) and not known.photo_kept and self._may_use(known.subject)
 
@@ -534,7 +541,8 @@ class EnrolmentFolder:
         names: dict[str, str] = {}
         rules = {who: one.said.rules for who, one in self._settings.items() if one.said and one.said.rules}
         wrong = {who for who, one in self._settings.items() if one.said is None}
-        refused = []
+        lost = PhotoReason.NO_PERSON
+        refused = [PhotoEvent("", photo, False, (lost,), ADVICE[lost]) for photo in self._loose]
         for who in sorted(wrong):
             one = self._settings[who]
             refused.append(PhotoEvent(who, f"{one.person.name}/{subject.FILE}", False, ("settings",), one.mistake))

@@ -77,6 +77,7 @@ class PhotoReason(StrEnum):
     # Whose it is
     NAME_TAKEN = "name_taken"
     NO_CONSENT = "no_consent"
+    NO_PERSON = "no_person"
 
 
 PASSING: Final = frozenset(

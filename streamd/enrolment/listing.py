@@ -7,14 +7,17 @@ import os
 import re
 import stat
 import unicodedata
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
 from streamd.enrolment import subject
 from streamd.enrolment.images import SUFFIXES
+from streamd.enrolment.words import SIDECAR_SUFFIX
 
+# Pictures of kinds that are not read are looked at as well, so that they are refused aloud.
+_LOOKED_AT: Final = SUFFIXES | {".jfif", ".jpe", ".gif", ".avif", ".tif", ".tiff", ".jxl", ".jp2", ".dng", ".svg", ".pdf"}
 _SLUG: Final = re.compile(r"[^a-z0-9_]+")
 # File systems of other machines, which tell no inotify watch what is written there.
 _REMOTE: Final = re.compile(r"(cifs|smb3?|smbfs|nfs\d?|9p|afs|ceph|glusterfs|lustre|davfs2?|fuse\..*|virtiofs|vboxsf|prl_fs)")
@@ -49,11 +52,15 @@ class PersonFolder:
 
 @dataclass(frozen=True, slots=True)
 class Listing:
-    """The whole folder. inode: tells whether it is still the folder it was, or one that a disk was mounted over."""
+    """The whole folder. inode: tells whether it is still the folder it was, or one that a disk was mounted over. orphans:
+    places of photos that are gone and whose sidecars are there. loose: names of photos that lie in no person's folder.
+    """
 
     people: tuple[PersonFolder, ...]
     photos: tuple[PhotoFile, ...]
     inode: int
+    orphans: tuple[str, ...] = ()
+    loose: tuple[str, ...] = ()
 
 
 def slug(name: str) -> str:
@@ -86,24 +93,30 @@ def list_folder(folder: Path) -> Listing:
     """
     people: list[PersonFolder] = []
     photos: list[PhotoFile] = []
+    orphans: list[str] = []
     with os.scandir(folder) as entries:
-        found = sorted((entry for entry in entries if _is_person(entry)), key=lambda entry: entry.name)
-    for person in found:
+        everything = sorted(entries, key=lambda entry: entry.name)
+    loose = tuple(printable(one.name) for one in everything if _is_photo(one.name) and one.is_file(follow_symlinks=False))
+    for person in filter(_is_person, everything):
         who, name = subject_id(person.name), printable(person.name)
         settings = None
         readable = True
         try:
-            for entry, status in _files(person):
+            with os.scandir(person.path) as entries:
+                inside = sorted(entries, key=lambda entry: entry.name)
+            names = {entry.name for entry in inside}
+            of_photos = (one.removesuffix(SIDECAR_SUFFIX) for one in names if one.endswith(SIDECAR_SUFFIX))
+            orphans += [f"{person.name}/{photo}" for photo in of_photos if photo not in names]
+            for entry, status in _files(inside):
                 if entry.name == subject.FILE:
                     settings = (status.st_size, status.st_ctime_ns)
                 else:
-                    shown = printable(f"{person.name}/{entry.name}")
                     place = f"{person.name}/{entry.name}"
-                    photos.append(PhotoFile(who, name, shown, place, status.st_size, status.st_ctime_ns))
+                    photos.append(PhotoFile(who, name, printable(place), place, status.st_size, status.st_ctime_ns))
         except OSError:
             readable = False
         people.append(PersonFolder(who, name, person.name, settings, readable))
-    return Listing(tuple(people), tuple(photos), folder.stat().st_ino)
+    return Listing(tuple(people), tuple(photos), folder.stat().st_ino, tuple(orphans), loose)
 
 
 def is_remote(folder: Path, mounts: Path = Path("/proc/self/mountinfo")) -> bool:
@@ -131,10 +144,10 @@ def _is_person(entry: os.DirEntry[str]) -> bool:
     return not entry.name.startswith(".") and entry.is_dir(follow_symlinks=False)
 
 
-def _files(person: os.DirEntry[str]) -> Iterator[tuple[os.DirEntry[str], os.stat_result]]:
-    with os.scandir(person.path) as entries:
-        named = [entry for entry in entries if _is_wanted(entry.name)]
-    for entry in sorted(named, key=lambda entry: entry.name):
+def _files(inside: Iterable[os.DirEntry[str]]) -> Iterator[tuple[os.DirEntry[str], os.stat_result]]:
+    for entry in inside:
+        if entry.name != subject.FILE and not _is_photo(entry.name):
+            continue
         try:
             status = entry.stat(follow_symlinks=False)
         except FileNotFoundError:
@@ -143,7 +156,9 @@ def _files(person: os.DirEntry[str]) -> Iterator[tuple[os.DirEntry[str], os.stat
             yield entry, status
 
 
-def _is_wanted(name: str) -> bool:
-    if name == subject.FILE:
-        return True
-    return not name.startswith((".", "#")) and not name.endswith("~") and os.path.splitext(name)[1].lower() in SUFFIXES
+def _is_photo(name: str) -> bool:
+    """Whether a file is looked at: what it is is told by its content, but not of everything that lies there."""
+    if name.startswith((".", "#")) or name.endswith("~"):
+        return False
+    suffix = os.path.splitext(name)[1].lower()
+    return not suffix or suffix in _LOOKED_AT

@@ -46,6 +46,7 @@ ADVICE: Final[dict[str, str]] = {
     PhotoReason.NO_FACE: "no face was found; use a photo in which the face fills at least a tenth of the width",
     PhotoReason.SEVERAL_FACES: "several faces are in it; cut the photo so that only the person's own face is left",
     PhotoReason.COVERED: words.ADVICE[words.COVERED],
+    PhotoReason.NO_PERSON: "it lies in no person's folder; make a folder of the person's name and put it there",
     PhotoReason.NO_CONSENT: "there is no consent that holds today in subject.yaml; add it, or delete the photo",
     PhotoReason.NO_TEMPLATE: "the model gave no template for it; use another photo",
     PhotoReason.NAME_TAKEN: "another folder's name differs only in capitals, spaces or dashes; rename one of the two",

@@ -102,6 +102,7 @@ class _Visit:
     foreign: int = 0
     decision: Decision | None = None
     told: bool = False
+    unheard: bool = False
 
 
 class Visits:
@@ -184,9 +185,14 @@ class Visits:
         return self._judge(visit, finished)
 
     def not_delivered(self, visit: int) -> None:
-        """What was said of a visit reached nobody: it is decided anew by the next good crop, as if nothing had been said."""
+        """What was said of a visit reached nobody: it is decided anew by the next good crop, as if nothing had been said.
+
+        Whoever is out of view keeps their decision until they come back; nothing can be told of them now.
+        """
         for one in self._open:
-            if one.id == visit:
+            if one.id == visit and one.track is None:
+                one.unheard = True
+            elif one.id == visit:
                 one.decision, one.told = None, False
 
     def gallery_changed(self, gallery: Gallery, now: float) -> list[Announcement]:
@@ -276,6 +282,8 @@ class Visits:
             return visit
         earlier.track, earlier.last_seen, earlier.last_wall = visit.track, visit.last_seen, visit.last_wall
         earlier.last_crop, earlier.foreign = visit.last_crop, 0
+        if earlier.unheard:
+            earlier.decision, earlier.told, earlier.unheard = None, False, False
         earlier.looks += visit.looks
         self._open.remove(visit)
         return earlier

@@ -150,11 +150,25 @@ def test_a_folder_for_each_person_becomes_a_gallery(home: Home) -> None:
 def test_what_is_no_photo_of_a_person_is_passed_over_in_silence(home: Home) -> None:
     for other in ("Ben/notes.txt", "Ben/.hidden.jpg", "Ben/1.jpg~", ".trash/1.jpg"):
         home.drop(other, "is 1")
-    (home.photos / "loose.jpg").write_text("is 1")
     (home.photos / "Ben" / "folder.jpg").mkdir()
 
     assert home.events() == ()
     assert home.look().gallery.names == ()
+
+
+def test_a_photo_in_nobodys_folder_is_named(home: Home) -> None:
+    (home.photos / "loose.jpg").write_text("is 1")
+
+    assert [(one.photo, one.reasons) for one in home.look().refused] == [("loose.jpg", (PhotoReason.NO_PERSON,))]
+    (home.photos / "loose.jpg").unlink()
+    assert home.look().refused == ()
+
+
+@pytest.mark.parametrize("name", ["portrait", "p.jfif", "p.gif", "p.avif", "p.TIFF"])
+def test_a_picture_under_an_odd_name_is_looked_at_for_what_it_is(home: Home, name: str) -> None:
+    home.drop(f"anna/{name}", "is 1")
+
+    assert home.look().gallery.photos == (f"anna/{name}",)
 
 
 def test_an_empty_folder_is_a_gallery_of_nobody(home: Home) -> None:
@@ -554,6 +568,21 @@ def test_the_verdict_lies_beside_its_photo_and_goes_with_it(home: Home) -> None:
     home.look()
 
     assert list((home.photos / "anna").iterdir()) == []
+
+
+def test_a_verdict_goes_with_a_photo_that_was_renamed_or_went_while_nobody_ran(home: Home) -> None:
+    path = home.drop("anna/1.jpg", "is 0")
+    home.drop("anna/2.jpg", "is 0, older")
+    home.look()
+    path.rename(path.with_name("new.jpg"))
+    home.look()
+    assert not (home.photos / "anna" / "1.jpg.verdict.json").exists()
+    assert home.sidecar("anna/new.jpg")["used"] is True
+
+    (home.photos / "anna" / "2.jpg").unlink()
+    home.start()
+    home.look()
+    assert not (home.photos / "anna" / "2.jpg.verdict.json").exists()
 
 
 def test_a_folder_in_which_nothing_can_be_written_is_said_once_and_harms_nothing(

@@ -538,3 +538,37 @@ def test_an_index_that_finds_others_near_in_each_crop_changes_no_decision() -> N
             assert one.evidence == pytest.approx(other.evidence, abs=1e-4)
         assert found.decision.best.subject == expected.decision.best.subject  # type: ignore[union-attr]
         assert found.decision.outcome == expected.decision.outcome
+
+
+# What was said and reached nobody
+
+
+def test_whoever_stands_there_is_announced_anew_when_nobody_heard_of_them() -> None:
+    door = Door().shows(1.0, {1: "anna"})
+    door.visits.not_delivered(door.said[0].visit)
+
+    door.shows(1.0, {1: "anna"})
+
+    assert door.outcomes() == [(1, "anna"), (1, "anna")]
+
+
+def test_whoever_has_gone_meanwhile_keeps_their_decision_and_is_announced_when_they_come_back() -> None:
+    door = Door().shows(1.0, {1: "anna"}).empty(1.5)
+    door.visits.not_delivered(1)
+    door.empty(0.5)
+    assert door.outcomes() == [(1, "anna")]
+
+    door.shows(1.0, {2: "anna"})
+    assert door.outcomes() == [(1, "anna"), (1, "anna")]
+    door.empty(7.0)
+    assert [one.subject for one in door.left] == ["anna"]
+
+
+def test_a_visit_that_ended_unheard_of_ends_as_what_it_was() -> None:
+    door = Door().shows(1.0, {1: "anna"}).empty(1.0)
+    door.visits.not_delivered(1)
+
+    door.empty(7.0)
+
+    assert door.outcomes() == [(1, "anna")]
+    assert [(one.outcome, one.subject) for one in door.left] == [(Outcome.IDENTIFIED, "anna")]
