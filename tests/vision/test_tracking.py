@@ -144,3 +144,13 @@ def test_when_the_picture_is_gone_every_track_ends(tracker: Tracker) -> None:
     assert set(tracker.drop_all()) == {1, 2}
     assert tracker.drop_all() == ()
     assert not tracker.active
+
+
+@pytest.mark.parametrize(("seconds", "same"), [(1 / 15, False), (0.5, True)])
+def test_a_face_may_have_gone_farther_the_longer_it_was_not_seen(tracker: Tracker, seconds: float, same: bool) -> None:
+    """One and a half widths aside, for no reason: within half a second a head can do that, from frame to frame it cannot."""
+    tracker.update([face(200)], 0.0)
+
+    tracks, _ = tracker.update([face(200 + 1.5 * 80)], seconds)
+
+    assert (tracks[0].id == 1) is same
