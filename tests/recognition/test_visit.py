@@ -17,7 +17,7 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from streamd.recognition.decision import Reason
+from streamd.recognition.decision import DecisionRules, Reason
 from streamd.recognition.gallery import Enrolled, build
 from streamd.recognition.visit import Announcement, Departure, VisitRules, Visits
 from streamd.values import Crop, Face, Float32, Gallery, Int64, Outcome, Quality, QualityReason, SubjectRules, Template, Track
@@ -423,6 +423,38 @@ def test_looks_are_asked_for_as_the_answer_needs_them() -> None:
     before = known.crops
     known.shows(10, {1: "anna"})
     assert known.crops - before in {10, 11}
+
+
+def test_a_look_half_a_frame_early_is_on_time() -> None:
+    """Eight looks a second of ten frames: every frame, since every other one would be five."""
+    patient = DecisionRules(unknown_after_good_frames=100)
+    door = Door(rules=VisitRules(decision=patient, max_crops_per_second=8.0))
+
+    door.shows(3, {1: "stranger"})
+
+    assert door.crops == 30
+
+
+def test_only_the_newest_looks_of_a_long_visit_are_kept() -> None:
+    """A stranger who stands there for a minute is enrolled at last: known by two dozen looks of sixty and more."""
+    door = Door()
+    door.shows(60, {1: "stranger"})
+    assert door.crops > 60
+
+    door.change(gallery("anna", "ben", "stranger", generation=2))
+
+    assert door.outcomes() == [(1, "unknown"), (1, "stranger")]
+    assert door.said[-1].decision.frames_used == 24
+
+
+def test_who_is_back_within_the_cool_down_is_not_told_as_a_stranger_for_looking_aside() -> None:
+    """They have been identified, which only the cool-down keeps from being said; looks worth -6 each follow."""
+    aside = (0.5 * PEOPLE["stranger"] - 0.4 * PEOPLE["anna"] + np.sqrt(1 - 0.41) * PEOPLE["other stranger"]).astype(np.float32)
+    door = Door(rules=VisitRules(same_person=-1.0, cooldown=60.0))
+
+    door.shows(1, {1: mixed(0.9)}).empty(8).shows(1, {2: mixed(0.9)}).shows(20, {2: aside})
+
+    assert door.outcomes() == [(1, "anna")]
 
 
 def test_who_is_taken_out_of_the_gallery_while_out_of_view_is_a_stranger_on_return(door: Door) -> None:
