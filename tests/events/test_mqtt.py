@@ -25,10 +25,11 @@ from streamd.errors import BrokerError
 from streamd.events.broker import BrokerFailure, BrokerSettings, fault_of_error, reconnect_delay
 from streamd.events.contract import GalleryState, Presence, Topics, VisitEvent
 from streamd.events.homeassistant import discovery, discovery_topic
-from streamd.events.mqtt import Command, CommandResult, Identity, Publisher, probe
+from streamd.events.mqtt import GOOD_CONNECTION, Command, CommandResult, Identity, Publisher, _reset, probe
 from streamd.events.outbox import DropReason
 from streamd.events.remains import Remains
 from streamd.values import Decision, Outcome, SubjectEvidence
+from tests.porch import TurnedClock
 from tests.process.broker import Authority, Listener, Mosquitto, free_port, wait_until
 
 if TYPE_CHECKING:
@@ -361,6 +362,24 @@ def test_home_assistant_is_told_again_when_it_starts_and_gets_no_decision(broker
         assert len(listener.at(VISIT)) == 1
 
 
+def test_a_birth_message_that_somebody_retained_is_no_start_of_home_assistant(broker: Mosquitto) -> None:
+    """It would be told everything twice at every connection; the start that follows is one."""
+    [topic, *_] = announced = discovery(TOPICS, "porch", ["door"], version="0.1.0")
+    with Listener(broker.port) as listener:
+        listener.send("homeassistant/status", b"online", retain=True)
+        with connected(settings(broker.port), discovery_prefix="homeassistant", chance=lambda: 0.0) as publisher:
+            publisher.retain(topic, announced[topic])
+            wait_until(lambda: listener.at(topic), "the announcement")
+            told = len(listener.at(topic))
+            listener.send("homeassistant/status", b"online")
+            wait_until(lambda: len(listener.at(topic)) > told, "the second one")
+            publisher.publish_state(presence(1))
+            wait_until(lambda: listener.at("streamd/porch/camera/door/presence"), "what comes after it")
+
+        assert len(listener.at(topic)) == 2
+        assert states(listener) == ["online", "online", "offline"]
+
+
 # Commands
 
 
@@ -478,6 +497,47 @@ def test_a_wrong_password_is_named_and_tried_again_slowly(tmp_path: Path) -> Non
         assert fault.failure is BrokerFailure.NOT_AUTHORISED
         assert "user name and password" in fault.sentence
         assert publisher.health().failed_attempts == 1
+
+
+@pytest.mark.parametrize(("lasted", "wait"), [(0.0, 0.8), (GOOD_CONNECTION + 0.5, 0.2)], ids=["short", "good"])
+def test_waits_go_on_growing_after_a_short_connection_and_begin_anew_after_a_good_one(
+    broker: Mosquitto, lasted: float, wait: float
+) -> None:
+    """Two attempts failed before (0.2 s, 0.4 s); then the broker takes the connection, and goes again."""
+    clock = TurnedClock()
+    slow = settings(broker.port, reconnect_min=0.2, reconnect_max=30.0)
+    publisher = Publisher(slow, TOPICS, IDENTITY, clock=clock.monotonic, chance=lambda: 0.0)
+    broker.kill()
+    publisher.start()
+    wait_until(lambda: publisher.health().failed_attempts == 2, "two failed attempts")
+    broker.start()
+    wait_until(lambda: publisher.health().outgoing.confirmed, "the connection")
+
+    clock.turn(lasted)
+    broker.kill()
+    wait_until(lambda: not publisher.health().connected, "the loss")
+    lost = time.monotonic()
+    wait_until(lambda: publisher.health().failed_attempts == 3, "the next attempt")
+    waited = time.monotonic() - lost
+    publisher.stop()
+
+    assert wait - 0.1 <= waited < wait + 0.4
+
+
+def test_a_connection_that_is_given_up_is_reset_so_that_nothing_of_it_arrives_later() -> None:
+    """The other side sees no orderly end: what the kernel still held for it has been thrown away."""
+    with socket.create_server(("127.0.0.1", 0)) as server, socket.create_connection(server.getsockname()) as ours:
+        theirs, _ = server.accept()
+        with theirs:
+
+            class Client:
+                def socket(self) -> socket.socket:
+                    return ours
+
+            _reset(Client())
+
+            with pytest.raises(ConnectionResetError):
+                theirs.recv(1)
 
 
 def test_two_daemons_with_one_identifier_stop_fighting(broker: Mosquitto, monkeypatch: pytest.MonkeyPatch) -> None:

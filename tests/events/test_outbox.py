@@ -8,7 +8,7 @@ from datetime import UTC, datetime
 
 import pytest
 
-from streamd.events.contract import EnrolPrompt, GalleryState, Presence, Topics, VisitEvent
+from streamd.events.contract import EnrolPrompt, GalleryEvent, GalleryState, Presence, Topics, Verdict, VisitEvent
 from streamd.events.outbox import EVENTS_WAITING, Drop, DropReason, MemoryPublisher, Outbox
 from streamd.values import Decision, Outcome, SubjectEvidence
 
@@ -178,6 +178,18 @@ def test_a_prompt_for_a_person_who_has_waited_too_long_is_not_told_any_more(outb
     assert (told.topic, told.kind, told.retained, told.expiry) == ("streamd/porch/enrol", "enrol_prompt", False, 2)
     assert late is None
     assert [drop.reason for drop in drops] == [DropReason.TOO_OLD]
+
+
+def test_photos_that_were_judged_leave_half_of_the_places_to_decisions(outbox: Outbox, drops: list[Drop]) -> None:
+    photo = GalleryEvent(photo="Anna/1.jpg", subject="anna", verdict=Verdict.ACCEPTED, generation=1, at=NOW)
+    for _ in range(EVENTS_WAITING):
+        outbox.event(photo, settled=10.0, now=10.0)
+    assert [drop.reason for drop in drops] == [DropReason.FULL] * (EVENTS_WAITING // 2)
+
+    for index in range(EVENTS_WAITING // 2):
+        outbox.event(visit(index), settled=10.0, now=10.0)
+
+    assert len(drops) == EVENTS_WAITING // 2
 
 
 def test_an_event_that_the_broker_refuses_is_counted_as_such(outbox: Outbox) -> None:
