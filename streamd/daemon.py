@@ -739,9 +739,8 @@ class Daemon:
             Gauge("frames_replaced", "frames that a newer one replaced before anybody looked", "", self.frames_replaced),
         ]
         for name, health in self.health.items():
-            found.append(
-                Gauge("camera_up", "1 while the camera delivers", name, float(health.failure is None and health.frames > 0))
-            )
+            delivers = health.enabled and health.failure is None and health.last_frame is not None
+            found.append(Gauge("camera_up", "1 while the camera delivers", name, float(delivers)))
             if health.last_frame is not None:
                 found.append(Gauge("camera_last_frame_age_seconds", "age of the newest frame", name, now - health.last_frame))
         return found

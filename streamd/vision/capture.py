@@ -64,11 +64,11 @@ class Camera:
 
 
 def backoff(attempt: int, shortest: float, longest: float, jitter: float) -> float:
-    """Seconds to wait before try `attempt` (0 is the first again): doubling from `shortest` to `longest`, and ± 20 %.
+    """Seconds to wait before try `attempt` (0 is the first again): doubling, up to 20 % less, within `shortest` and `longest`.
 
     jitter: 0..1, drawn by the caller.
     """
-    return min(longest, shortest * 2.0 ** min(attempt, 16)) * (0.8 + 0.4 * jitter)
+    return max(shortest, min(longest, shortest * 2.0 ** min(attempt, 16)) * (1 - 0.2 * jitter))
 
 
 def oriented(picture: Picture, settings: Camera) -> Picture:

@@ -591,14 +591,14 @@ def test_no_error_and_no_log_line_holds_the_password(
 @pytest.mark.parametrize(
     ("attempt", "jitter", "seconds"),
     [
-        (0, 0.5, 1.0),
-        (1, 0.5, 2.0),
-        (2, 0.5, 4.0),
-        (3, 0.5, 5.0),
-        (10_000, 0.5, 5.0),
-        (0, 0.0, 0.8),
-        (0, 1.0, 1.2),
-        (9, 1.0, 6.0),
+        (0, 0.0, 1.0),
+        (1, 0.0, 2.0),
+        (2, 0.0, 4.0),
+        (3, 0.0, 5.0),
+        (10_000, 0.0, 5.0),
+        (0, 1.0, 1.0),
+        (1, 1.0, 1.6),
+        (9, 1.0, 4.0),
     ],
 )
 def test_waits_double_up_to_the_longest_and_are_spread_by_a_fifth(attempt: int, jitter: float, seconds: float) -> None:
