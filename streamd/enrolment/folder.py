@@ -238,13 +238,13 @@ class EnrolmentFolder:
         news: tuple[PhotoEvent, ...] = ()
         if plan.gone or judged or settled or not self._committed or self._enrolment.problem is not None:
             news = self._put_in_force(plan.gone, judged, waiting)
-        if self._sidecars is not None:
-            # By what lies there, so that none is left of a photo that went or was renamed while nobody looked.
-            self._sidecars.remove(place for place in listing.orphans if not self._is_enrolled_without_photo(place))
         elif waiting != self._enrolment.waiting:
             self._enrolment = dataclasses.replace(self._enrolment, waiting=waiting)
         elif not waiting and len(self._known) <= _COACHED_AHEAD:
             self._ensure_coached()
+        if self._sidecars is not None:
+            # By what lies there, so that none is left of a photo that went or was renamed while nobody looked.
+            self._sidecars.remove(place for place in listing.orphans if not self._is_enrolled_without_photo(place))
         return Refreshed(self._enrolment, news, None if settles_in is None else max(0, settles_in) / 1e9)
 
     # What may be asked about it, between two looks

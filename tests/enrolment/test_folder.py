@@ -496,6 +496,17 @@ def test_many_photos_are_judged_a_few_at_a_time_and_in_force_as_soon_as_they_are
     assert len(home.judge.judged) == 9
 
 
+def test_photos_that_go_before_they_are_judged_are_waited_for_no_more(home: Home) -> None:
+    home.drop("anna/1.jpg", "is 0")
+    home.look()
+    path = home.drop("ben/1.jpg", "is 1")
+    assert home.refresh(most=0).enrolment.waiting == 1
+
+    path.unlink()
+
+    assert home.look().waiting == 0
+
+
 def test_what_went_and_what_was_enrolled_before_is_in_force_before_anything_is_judged(home: Home) -> None:
     home.drop("anna/1.jpg", "is 0")
     home.drop("ben/1.jpg", "is 1")
