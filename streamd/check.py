@@ -4,25 +4,21 @@ from __future__ import annotations
 
 import socket
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from enum import StrEnum
 from pathlib import Path
 
-import numpy as np
-
-from streamd import assembly
+from streamd import assembly, desk
 from streamd.clock import Clock, SystemClock
 from streamd.config import Config
-from streamd.enrolment.images import Decoder, OpenedPhoto
-from streamd.enrolment.photo import PhotoVerdict, judge
+from streamd.enrolment.images import OpenedPhoto
+from streamd.enrolment.photo import PhotoVerdict
 from streamd.errors import BrokerError, CameraError, StreamdError
 from streamd.events.mqtt import probe
 from streamd.recognition.calibration import Calibration
 from streamd.recognition.embedding import Embedder
-from streamd.values import Template, UInt8
-from streamd.vision.analysis import FaceAnalyser
 from streamd.vision.capture import Camera, frames
 
 _BROKER_SECONDS = 5.0
@@ -96,29 +92,22 @@ def _writable(part: str, folder: Path, key: str) -> Finding:
 def _model_and_gallery(config: Config) -> Iterator[Finding]:
     try:
         embedder, card = assembly.open_model(config)
-        with FaceAnalyser(assembly.detection_rules(config), assembly.quality_rules(config)) as analyser:
+        with desk.judge_of(config, embedder) as look:
             yield Finding(
                 "model", State.OK, f"{embedder.model}, {embedder.dimension} numbers, from {card.provenance.source.title}"
             )
-            yield from _gallery(config, embedder, card.calibration, analyser)
+            yield from _gallery(config, embedder, card.calibration, look)
     except StreamdError as error:
         yield Finding("model", State.FAILED, *_parts(str(error)))
 
 
-def _gallery(config: Config, embedder: Embedder, calibration: Calibration, analyser: FaceAnalyser) -> Iterator[Finding]:
-    def embed(image: UInt8) -> Template | None:
-        vector = embedder.embed([image])[0]
-        return Template(vector, embedder.model) if np.isfinite(vector).all() else None
-
-    def look(photo: OpenedPhoto) -> PhotoVerdict:
-        return judge(decoder.decode(photo), analyser, embed, rules)
-
+def _gallery(
+    config: Config, embedder: Embedder, calibration: Calibration, look: Callable[[OpenedPhoto], PhotoVerdict]
+) -> Iterator[Finding]:
     try:
-        rules = assembly.attribute_rules(config)
-        with Decoder() as decoder:
-            # The running daemon may be writing now: nothing is written here.
-            folder = assembly.open_enrolment(config, embedder, calibration, look, SystemClock().utc, read_only=True)
-            enrolment = folder.refresh(time.time_ns(), 0, lambda: False).enrolment
+        # The running daemon may be writing now: nothing is written here.
+        folder = assembly.open_enrolment(config, embedder, calibration, look, SystemClock().utc, read_only=True)
+        enrolment = folder.refresh(time.time_ns(), 0, lambda: False).enrolment
     except StreamdError as error:
         yield Finding("gallery", State.FAILED, *_parts(str(error)))
         return

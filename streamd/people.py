@@ -87,7 +87,8 @@ class Forgotten:
 
 def find(folder: EnrolmentFolder, path: Path, who: str) -> Person:
     """The person with this id or name, of the enrolment folder at `path`. Raises GalleryError where there is none."""
-    by_id = {person.subject: person.name for person in list_folder(path).people}
+    people = list_folder(path).people
+    by_id = {person.subject: person.name for person in people}
     rows = folder.rows
     subjects = {row.subject for row in rows} | by_id.keys()
     names = {subject: folder.name(subject) for subject in subjects}
@@ -95,7 +96,7 @@ def find(folder: EnrolmentFolder, path: Path, who: str) -> Person:
     if subject is None:
         known = ", ".join(sorted(subjects)) or "nobody"
         raise GalleryError(f"there is no {who!r} in {path}; there is: {known}")
-    folders = tuple(person.place for person in list_folder(path).people if person.subject == subject)
+    folders = tuple(person.place for person in people if person.subject == subject)
     return Person(subject, names[subject], folders, tuple(row for row in rows if row.subject == subject))
 
 

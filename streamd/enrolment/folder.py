@@ -379,7 +379,8 @@ class EnrolmentFolder:
     def _plan(self, listing: Listing, settled_before_ns: int) -> _Plan:
         listed = {file.photo for file in listing.photos}
         # A photo that is gone may be one that has another name by now: it stays in force until that one is looked at.
-        arriving = {file.size for file in listing.photos if file.changed_ns > settled_before_ns and not self._is_current(file)}
+        other = [file for file in listing.photos if not self._is_current(file)]
+        arriving = {file.size for file in other if file.changed_ns > settled_before_ns}
         unreadable = {person.subject for person in listing.people if not person.readable}
         gone = tuple(
             photo
@@ -389,7 +390,6 @@ class EnrolmentFolder:
             and not self._is_kept_without_photo(known)
             and not (isinstance(known, Row) and known.size in arriving)
         )
-        other = [file for file in listing.photos if not self._is_current(file)]
         todo = tuple(file for file in other if file.changed_ns <= settled_before_ns)
         return _Plan(gone, todo, tuple(file.changed_ns for file in other if file.changed_ns > settled_before_ns))
 
@@ -558,7 +558,7 @@ class EnrolmentFolder:
         gallery = build(enrolled, generation, self._model, self._dimension, rules)
         confusable = self._enrolment.confusable
         if self._coached and not waiting:
-            confusable = tuple(words.confusable_sentence(pair, self.name) for pair in self._coach.confusable())
+            confusable = self.confusable
         return Enrolment(gallery, names, tuple(refused), problem, waiting, confusable)
 
     def _is_used(self, photo: str) -> bool:

@@ -20,8 +20,9 @@ from typing import Final, Generic, Protocol, TypeVar
 
 import numpy as np
 
-from streamd.enrolment.portrait import cut_area, overlap, width
+from streamd.enrolment.portrait import cut_area, width
 from streamd.values import Crop, Float32, Quality, QualityReason, Track
+from streamd.vision.detection import overlap
 
 Reference = TypeVar("Reference")
 """What the caller knows a frame by; the frame itself will do, since no more than one a pose is held."""

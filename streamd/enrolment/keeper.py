@@ -22,6 +22,7 @@ import watchfiles
 from streamd.clock import Clock
 from streamd.enrolment.folder import Enrolment, EnrolmentFolder, PhotoEvent
 from streamd.enrolment.listing import is_remote
+from streamd.enrolment.words import SIDECAR_SUFFIX
 
 log = logging.getLogger(__name__)
 
@@ -216,4 +217,4 @@ class GalleryKeeper:
 
 def _is_of_interest(_change: watchfiles.Change, path: str) -> bool:
     """Not what the keeper itself writes: a sidecar, or its temporary file."""
-    return not path.endswith((".verdict.json", ".verdict.json.tmp"))
+    return not path.endswith((SIDECAR_SUFFIX, f"{SIDECAR_SUFFIX}.tmp"))

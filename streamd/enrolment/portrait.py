@@ -73,18 +73,5 @@ def width(box: Float32) -> float:
     return float(box[2] - box[0])
 
 
-def overlap(one: Float32, other: Float32) -> float:
-    """How much of two boxes is common to both, 0..1 (intersection over union)."""
-    wide = min(one[2], other[2]) - max(one[0], other[0])
-    high = min(one[3], other[3]) - max(one[1], other[1])
-    common = max(0.0, float(wide)) * max(0.0, float(high))
-    both = _area(one) + _area(other) - common
-    return common / both if both > 0 else 0.0
-
-
-def _area(box: Float32) -> float:
-    return max(0.0, float(box[2] - box[0])) * max(0.0, float(box[3] - box[1]))
-
-
 def _distance(one: Float32, other: Float32) -> float:
     return float(np.hypot(one[0] + one[2] - other[0] - other[2], one[1] + one[3] - other[1] - other[3]))

@@ -15,9 +15,10 @@ from hypothesis import strategies as st
 from streamd.assembly import SHIPPED_CARD
 from streamd.demo.portraits import OFFICIAL, SPEAKING, STANDING, STRANGER, Portrait
 from streamd.enrolment.photo import judge
-from streamd.enrolment.portrait import cut, cut_area, overlap, photo_name
+from streamd.enrolment.portrait import cut, cut_area, photo_name
 from streamd.recognition.embedding import open_embedder
 from streamd.values import Float32, Template, UInt8
+from streamd.vision.detection import overlap
 
 if TYPE_CHECKING:
     from tests.conftest import NetworkThread
