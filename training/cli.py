@@ -22,18 +22,27 @@ def parser() -> argparse.ArgumentParser:
     commands = top.add_subparsers(dest="command", required=True)
     ship = commands.add_parser("ship-sface", help="make sface.tflite and its card from the published network, and measure them")
     ship.add_argument("--out", type=Path, default=SHIPPED, help="where they go (default: streamd/models)")
-    ship.set_defaults(run=_ship)
+    ship.set_defaults(run_command=_ship)
     measure = commands.add_parser("evaluate", help="measure how well a model tells people apart")
     measure.add_argument("--protocol", choices=["lfw-view2"], default="lfw-view2")
-    measure.set_defaults(run=_evaluate)
+    measure.set_defaults(run_command=_evaluate)
     fit = commands.add_parser("calibrate", help="measure what a score is worth as evidence")
-    fit.set_defaults(run=_calibrate)
+    fit.set_defaults(run_command=_calibrate)
     rules = commands.add_parser("attributes", help="fit and measure the rules for glasses and covered faces")
-    rules.set_defaults(run=_attributes)
+    rules.set_defaults(run_command=_attributes)
     verdicts = commands.add_parser("coach", help="measure how true the verdicts on enrolled photos are")
-    verdicts.set_defaults(run=_coach)
+    verdicts.set_defaults(run_command=_coach)
     group = commands.add_parser("group", help="measure how well the visits of strangers are put together")
-    group.set_defaults(run=_group)
+    group.set_defaults(run_command=_group)
+    tuning = commands.add_parser("distil", help="tune retail-0095 for door cameras; a run that was cut off goes on")
+    tuning.add_argument("experiment", type=Path, help="YAML file, such as config/training/retail.yaml")
+    tuning.add_argument(
+        "--fairface", type=Path, required=True, help="FairFace as published: train/, val/ and their label files"
+    )
+    tuning.add_argument("--teachers", type=Path, required=True, help="folder with face_reidentification_retail_0095.onnx")
+    tuning.add_argument("--cache", type=Path, required=True, help="folder where crops and teachers' templates are kept")
+    tuning.add_argument("--run", type=Path, required=True, help="folder of the run's checkpoints and log")
+    tuning.set_defaults(run_command=_distil)
     for one in (measure, fit, rules, verdicts, group):
         one.add_argument(
             "--card", type=Path, default=SHIPPED / "sface.json", help="the model's card (default: the shipped one)"
@@ -53,7 +62,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     logging.basicConfig(level=logging.INFO, format="%(message)s", stream=sys.stderr)
     given = parser().parse_args(arguments)
     try:
-        found: dict[str, Any] = given.run(given)
+        found: dict[str, Any] = given.run_command(given)
     except StreamdError as error:
         sys.stderr.write(f"streamd-train: {error}\n")
         return error.exit_status
@@ -72,6 +81,14 @@ def _ship(given: argparse.Namespace) -> dict[str, Any]:
 
     card = ship_sface(given.data, given.out, given.cache)
     return {"file": str(given.out / card.file), "sha256": card.sha256, **{one.name: one.value for one in card.figures}}
+
+
+def _distil(given: argparse.Namespace) -> dict[str, Any]:
+    from training.distil import read_experiment
+    from training.tune import tune
+
+    experiment = read_experiment(given.experiment)
+    return {"steps": tune(experiment, given.fairface, given.teachers, given.cache, given.run), "run": str(given.run)}
 
 
 def _evaluate(given: argparse.Namespace) -> dict[str, Any]:

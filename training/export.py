@@ -41,8 +41,8 @@ def wrapped(network: keras.Model, side: int) -> keras.Model:
     return keras.Model(crops, keras.layers.UnitNormalization()(network(resized, training=False)), name="embedder")
 
 
-def litert(model: keras.Model) -> bytes:
-    """The model as a .tflite file with a free batch dimension and int8 weights."""
+def litert(model: keras.Model, int8_weights: bool = True) -> bytes:
+    """The model as a .tflite file with a free batch dimension, weights int8 or float32."""
     archive = keras.export.ExportArchive()
     archive.track(model)
     given = tf.TensorSpec((None, *model.input_shape[1:]), tf.float32, name="crops")
@@ -51,15 +51,16 @@ def litert(model: keras.Model) -> bytes:
     with tempfile.TemporaryDirectory() as folder:
         archive.write_out(f"{folder}/saved", verbose=False)
         converter = tf.lite.TFLiteConverter.from_saved_model(f"{folder}/saved")
-        converter.optimizations = [tf.lite.Optimize.DEFAULT]
+        if int8_weights:
+            converter.optimizations = [tf.lite.Optimize.DEFAULT]
         return bytes(converter.convert())
 
 
-def run_litert(file: Path) -> Callable[[UInt8], Float32]:
+def run_litert(file: Path, threads: int = 1) -> Callable[[UInt8], Float32]:
     """The exported file as a function of uint8 (N, 150, 150, 3), run one crop at a time as the daemon does."""
     from ai_edge_litert.interpreter import Interpreter
 
-    interpreter = Interpreter(model_path=str(file), num_threads=1)
+    interpreter = Interpreter(model_path=str(file), num_threads=threads)
     interpreter.allocate_tensors()
     given, result = interpreter.get_input_details()[0]["index"], interpreter.get_output_details()[0]["index"]
 

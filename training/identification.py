@@ -1,0 +1,138 @@
+"""Identification: searches for people who are enrolled and for strangers, and what becomes of false matches between groups.
+
+Words and rates are those of ISO/IEC 19795-1: FPIR is the share of strangers' searches whose best score passes the threshold,
+FNIR the share of enrolled people's searches whose own score does not, or is not the best. Everything here works on a matrix of
+scores, so that cosines and normalised scores are measured alike.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from streamd.values import Float32
+
+Compare = Callable[[Float32, Float32], Float32]
+"""Scores float32 (B, N) of probes float32 (B, D) against enrolled templates float32 (N, D)."""
+
+
+def cosines(probes: Float32, enrolled: Float32) -> Float32:
+    """The plain scores."""
+    return probes @ enrolled.T
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Search:
+    """Searches in a gallery. own: float32 (P,), best score of an enrolled person's probe with themselves; `right`: bool (P,),
+    whether no other scored higher; `probe_of`: int (P,), who it is. strangers: float32 (S,), the best score of each stranger's
+    probe; `stranger_of`: int (S,)."""
+
+    own: Float32
+    right: NDArray[np.bool_]
+    probe_of: NDArray[np.intp]
+    strangers: Float32
+    stranger_of: NDArray[np.intp]
+
+    @property
+    def rank_one(self) -> float:
+        """Share of the enrolled people's probes whose best score is their own (closed set)."""
+        return float(self.right.mean())
+
+    def fnir(self, fpir: float, threshold: float | None = None) -> float:
+        """Share of the enrolled people's searches that fail at the threshold that the share `fpir` of strangers passes."""
+        limit = self.threshold(fpir) if threshold is None else threshold
+        return float(np.mean(~(self.right & (self.own > limit))))
+
+    def threshold(self, fpir: float) -> float:
+        """The least score that at most that share of strangers exceeds."""
+        passing = int(fpir * len(self.strangers) + 1e-9)
+        return float(np.sort(self.strangers)[::-1][passing])
+
+
+def open_set(people: Sequence[str], vectors: Float32, compare: Compare, photos: int = 3, least: int = 5) -> Search:
+    """People with `least` templates or more are enrolled with their first `photos`; the others are strangers.
+
+    people: of each of the N rows of vectors (float32 (N, D), unit). The enrolled people's other templates are their probes.
+    """
+    _, numbers, counts = np.unique(np.asarray(people), return_inverse=True, return_counts=True)
+    place = _place_in_person(numbers)
+    known = counts[numbers] >= least
+    enrolled, probes, strange = known & (place < photos), known & (place >= photos), ~known
+    owners = np.unique(numbers[enrolled])
+    best = _best_of_each(compare(vectors[probes], vectors[enrolled]), numbers[enrolled], owners)
+    column = np.searchsorted(owners, numbers[probes])
+    own = best[np.arange(len(best)), column]
+    best[np.arange(len(best)), column] = -np.inf
+    others = best.max(1)
+    passing = _best_of_each(compare(vectors[strange], vectors[enrolled]), numbers[enrolled], owners).max(1)
+    return Search(own, own > others, numbers[probes], passing, numbers[strange])
+
+
+def _place_in_person(numbers: NDArray[np.intp]) -> NDArray[np.intp]:
+    order = np.argsort(numbers, kind="stable")
+    first = np.searchsorted(numbers[order], numbers[order])
+    place = np.empty(len(numbers), np.intp)
+    place[order] = np.arange(len(numbers)) - first
+    return place
+
+
+def _best_of_each(scores: Float32, of: NDArray[np.intp], owners: NDArray[np.intp]) -> Float32:
+    order = np.argsort(of, kind="stable")
+    starts = np.searchsorted(of[order], owners)
+    return np.asarray(np.maximum.reduceat(scores[:, order], starts, axis=1), np.float32)
+
+
+@dataclass(frozen=True, slots=True)
+class GroupRates:
+    """False match rates of pairs of strangers within one group each, at the threshold that `fmr` of all pairs passes.
+
+    rates: by group, with the number of pairs and a 95 % interval by bootstrap over people. largest_over_smallest and
+    largest_over_mean: of the rates; infinite where a group had no false match.
+    """
+
+    threshold: float
+    rates: dict[str, float]
+    intervals: dict[str, tuple[float, float]]
+    pairs: dict[str, int]
+
+    @property
+    def largest_over_smallest(self) -> float:
+        """The ratio that the differential of ISO/IEC 19795-10 is built on."""
+        smallest = min(self.rates.values())
+        return max(self.rates.values()) / smallest if smallest else float("inf")
+
+    @property
+    def largest_over_mean(self) -> float:
+        """The largest rate beside the mean of the groups."""
+        return max(self.rates.values()) / (sum(self.rates.values()) / len(self.rates))
+
+
+def group_rates(
+    scores: Float32, groups: Sequence[str], fmr: float, left_out: NDArray[np.bool_] | None = None, draws: int = 200
+) -> GroupRates:
+    """From the scores of all pairs of N strangers, float32 (N, N), and the group of each; left_out: bool (N, N), pairs that
+    are likely one person and do not count."""
+    labels = np.asarray(groups)
+    counted = np.triu(np.ones(scores.shape, bool), 1)
+    if left_out is not None:
+        counted &= ~left_out
+    every = scores[counted]
+    threshold = float(np.partition(every, len(every) - 1 - int(fmr * len(every)))[len(every) - 1 - int(fmr * len(every))])
+    random = np.random.default_rng(0)
+    rates, intervals, pairs = {}, {}, {}
+    for group in np.unique(labels).tolist():
+        rows = np.flatnonzero(labels == group)
+        inside = counted[np.ix_(rows, rows)]
+        passing = (scores[np.ix_(rows, rows)] > threshold) & inside
+        pairs[group] = int(inside.sum())
+        rates[group] = float(passing.sum() / max(pairs[group], 1))
+        both, hits = inside + inside.T, (passing + passing.T).astype(np.float32)
+        drawn = []
+        for _ in range(draws):
+            times = np.bincount(random.integers(0, len(rows), len(rows)), minlength=len(rows)).astype(np.float32)
+            drawn.append(float(times @ hits @ times) / max(float(times @ both.astype(np.float32) @ times), 1.0))
+        intervals[group] = (float(np.quantile(drawn, 0.025)), float(np.quantile(drawn, 0.975)))
+    return GroupRates(threshold, rates, intervals, pairs)

@@ -1,0 +1,70 @@
+"""Tune: retail-0095 taught to see through door cameras, and the pair that it then makes with SFace.
+
+What `distil` needs is gathered here: the faces, the two networks, and their templates of the clean crops.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable
+from pathlib import Path
+from typing import Final
+
+import keras
+import numpy as np
+
+from streamd.values import Float32, UInt8
+from training import export, teacher
+from training.distil import Distillation, Lesson, distil, mixed, tuned_weights
+from training.fairface import strangers
+from training.pair import RETAIL_LOOK, SFACE_LOOK, Look, joined, tower
+from training.scores import templates_of_crops
+
+log = logging.getLogger(__name__)
+
+_THREADS: Final = 2
+
+
+def networks(teachers: Path) -> tuple[keras.Model, keras.Model]:
+    """retail-0095 (from its file in `teachers`) and SFace (from its package), as their makers published them."""
+    retail, sface = (teacher.read(teacher.load(teacher.locate(one, teachers))) for one in (teacher.RETAIL, teacher.SFACE))
+    return retail, sface
+
+
+def lesson(experiment: Distillation, fairface: Path, teachers: Path, cache: Path) -> Lesson:
+    """What the experiment learns from: FairFace's training part, and the networks' templates of it, kept in `cache`."""
+    faces = strangers(fairface, "train", cache, experiment.pictures)
+    log.info("FairFace: %d good faces of %d pictures", len(faces.files), faces.pictures)
+    retail, sface = networks(teachers)
+    own = templates_of_crops(
+        faces.crops, as_litert(tower(retail, RETAIL_LOOK), cache, "retail"), f"fairface-{len(faces.files)}-retail", cache
+    )
+    other = templates_of_crops(
+        faces.crops, as_litert(tower(sface, SFACE_LOOK), cache, "sface"), f"fairface-{len(faces.files)}-sface", cache
+    )
+    kept = np.flatnonzero(faces.outside <= experiment.most_outside)
+    both = np.concatenate([own, other], 1)[kept] * np.float32(0.5**0.5)
+    return Lesson(faces.crops[kept], own[kept], both)
+
+
+def as_litert(model: keras.Model, cache: Path, name: str) -> Callable[[UInt8], Float32]:
+    """A model in float32, run by LiteRT, which is three times as fast as Keras on a CPU."""
+    file = cache / f"{name}-float32.tflite"
+    file.write_bytes(export.litert(model, int8_weights=False))
+    return export.run_litert(file, _THREADS)
+
+
+def tune(experiment: Distillation, fairface: Path, teachers: Path, cache: Path, run: Path) -> int:
+    """Carry the experiment to its end, or on from where it was; the steps that are done."""
+    given = lesson(experiment, fairface, teachers, cache)
+    network = networks(teachers)[0]
+    return distil(experiment, given, network, tower(network, RETAIL_LOOK), run)
+
+
+def pair(teachers: Path, run: Path | None, share: float) -> tuple[keras.Model, list[tuple[keras.Model, Look]]]:
+    """The pair with `share` of the tuned weights of `run` in its first tower (None: as published), and its towers."""
+    retail, sface = networks(teachers)
+    if run is not None:
+        retail.set_weights(mixed(retail.get_weights(), tuned_weights(run), share))
+    towers = [(retail, RETAIL_LOOK), (sface, SFACE_LOOK)]
+    return joined(towers), towers
