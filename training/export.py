@@ -1,8 +1,8 @@
 """Export: a network in Keras becomes the one file that streamd runs, checked against what it was made from.
 
 Around the network goes what the daemon must not have to know: a crop of 150x150 pixels is resized to the network's side
-(bilinear), and the result is brought to unit length. Weights become int8, one scale for each output channel; activations stay
-float32 in the file and are quantised by LiteRT as it runs ("dynamic range"), so no calibration pictures are needed.
+(bilinear), and the result is brought to unit length. Where weights become int8, activations stay float32 in the file and are
+quantised by LiteRT as it runs ("dynamic range"), so no calibration pictures are needed.
 """
 
 from __future__ import annotations
@@ -16,6 +16,8 @@ from typing import Any, Final
 import keras
 import numpy as np
 import tensorflow as tf
+from ai_edge_quantizer.qtyping import TFLOperationName
+from ai_edge_quantizer.quantizer import Quantizer
 from numpy.typing import NDArray
 
 from streamd.errors import ModelError
@@ -41,8 +43,12 @@ def wrapped(network: keras.Model, side: int) -> keras.Model:
     return keras.Model(crops, keras.layers.UnitNormalization()(network(resized, training=False)), name="embedder")
 
 
-def litert(model: keras.Model, int8_weights: bool = True) -> bytes:
-    """The model as a .tflite file with a free batch dimension, weights int8 or float32."""
+def litert(model: keras.Model, int8_layers: str | None = None) -> bytes:
+    """The model as a .tflite file with a free batch dimension and float32 input and output.
+
+    int8_layers: regular expression of the layers (`embedder_1/sface_1/...`) whose weights become int8, one scale for each
+    output channel, their activations being quantised as LiteRT runs; the others, or all where None, keep float32.
+    """
     archive = keras.export.ExportArchive()
     archive.track(model)
     given = tf.TensorSpec((None, *model.input_shape[1:]), tf.float32, name="crops")
@@ -50,10 +56,12 @@ def litert(model: keras.Model, int8_weights: bool = True) -> bytes:
     archive.add_endpoint("serve", lambda crops: model(crops, training=False), input_signature=[given])
     with tempfile.TemporaryDirectory() as folder:
         archive.write_out(f"{folder}/saved", verbose=False)
-        converter = tf.lite.TFLiteConverter.from_saved_model(f"{folder}/saved")
-        if int8_weights:
-            converter.optimizations = [tf.lite.Optimize.DEFAULT]
-        return bytes(converter.convert())
+        whole = bytes(tf.lite.TFLiteConverter.from_saved_model(f"{folder}/saved").convert())
+    if int8_layers is None:
+        return whole
+    quantiser = Quantizer(whole)
+    quantiser.add_dynamic_config(int8_layers, TFLOperationName.ALL_SUPPORTED, num_bits=8)
+    return bytes(quantiser.quantize().quantized_model)
 
 
 def run_litert(file: Path, threads: int = 1) -> Callable[[UInt8], Float32]:

@@ -14,6 +14,7 @@ from typing import Final
 import numpy as np
 from numpy.typing import NDArray
 
+from streamd.errors import ModelError
 from streamd.recognition.card import read_card
 from streamd.recognition.embedding import open_embedder
 from streamd.values import Float32, UInt8
@@ -29,6 +30,36 @@ def of_card(card: Path) -> tuple[Embed, str]:
     """The model of a card, run by LiteRT as the daemon runs it on a CPU, and the digest of its file."""
     embedder = open_embedder(card, "litert")
     return lambda crops: embedder.embed(list(crops)), read_card(card).sha256
+
+
+def of_file(path: Path) -> tuple[Embed, str]:
+    """Any model as a function of streamd's crops, and the digest of its file, all measured the same way.
+
+    A card (.json, run as the daemon runs it), an exported file (.tflite), or the ONNX file of a known teacher, run by ONNX
+    Runtime on what it sees of the crop. Raises ModelError for any other file.
+    """
+    if path.suffix == ".json":
+        return of_card(path)
+    if not path.is_file():
+        raise ModelError(f"{path}: not found; expected a model's card (.json), a .tflite file or a teacher's .onnx file")
+    digest = hashlib.sha256(path.read_bytes()).hexdigest()
+    if path.suffix == ".tflite":
+        from training.export import run_litert
+
+        return run_litert(path), digest
+    from training import pair, teacher
+
+    looks = {teacher.RETAIL.sha256: pair.RETAIL_LOOK, teacher.SFACE.sha256: pair.SFACE_LOOK}
+    if digest not in looks:
+        known = ", ".join(Path(one.file).name for one in (teacher.RETAIL, teacher.SFACE))
+        raise ModelError(f"{path}: expected a model's card (.json), a .tflite file or one of {known}, found another file")
+    run, look = teacher.runtime(teacher.load(path)), looks[digest]
+
+    def embed(crops: UInt8) -> Float32:
+        vectors = run(np.asarray(pair.looked_at(look, crops.astype(np.float32)), np.float32))
+        return np.asarray(vectors / np.linalg.norm(vectors, axis=1, keepdims=True), np.float32)
+
+    return embed, digest
 
 
 def templates(faces: Faces, embed: Embed, model: str, cache: Path | None = None) -> Float32:

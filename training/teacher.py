@@ -121,7 +121,7 @@ def runtime(model: onnx.ModelProto) -> Callable[[Float32], Float32]:
     return lambda batch: np.asarray(session.run(None, {name: batch.transpose(0, 3, 1, 2)})[0], np.float32)
 
 
-def read(model: onnx.ModelProto) -> Model:
+def read(model: onnx.ModelProto, name: str = "teacher") -> Model:
     """The same network in Keras: float32 (N, H, W, C) in, channels last; trainable where the file has weights.
 
     Raises ModelError at a node that is not known here.
@@ -144,7 +144,7 @@ def read(model: onnx.ModelProto) -> Model:
             raise ModelError(f"node {node.op_type} is not known; known are {', '.join(sorted(_LAYERS))}")
         given = [tensors[name] if name in tensors else constants[name] for name in node.input if name]
         tensors[node.output[0]] = build(given, attributes)
-    return Model(data, tensors[graph.output[0].name], name="teacher")
+    return Model(data, tensors[graph.output[0].name], name=name)
 
 
 # Nodes whose inputs are all constants: worked out once, while reading.

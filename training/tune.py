@@ -27,7 +27,8 @@ _THREADS: Final = 2
 
 def networks(teachers: Path) -> tuple[keras.Model, keras.Model]:
     """retail-0095 (from its file in `teachers`) and SFace (from its package), as their makers published them."""
-    retail, sface = (teacher.read(teacher.load(teacher.locate(one, teachers))) for one in (teacher.RETAIL, teacher.SFACE))
+    named = (("retail", teacher.RETAIL), ("sface", teacher.SFACE))
+    retail, sface = (teacher.read(teacher.load(teacher.locate(one, teachers)), name) for name, one in named)
     return retail, sface
 
 
@@ -50,7 +51,7 @@ def lesson(experiment: Distillation, fairface: Path, teachers: Path, cache: Path
 def as_litert(model: keras.Model, cache: Path, name: str) -> Callable[[UInt8], Float32]:
     """A model in float32, run by LiteRT, which is three times as fast as Keras on a CPU."""
     file = cache / f"{name}-float32.tflite"
-    file.write_bytes(export.litert(model, int8_weights=False))
+    file.write_bytes(export.litert(model))
     return export.run_litert(file, _THREADS)
 
 

@@ -62,12 +62,18 @@ def two_networks() -> Any:
     return keras.Model(crops, keras.layers.Concatenate()([unit(first), unit(second)]) * 0.5**0.5)
 
 
-def exported(model: Any, folder: Path) -> Path:
+def exported(model: Any, folder: Path, int8_layers: str | None = ".*") -> Path:
     from training import export
 
     file = folder / "model.tflite"
-    file.write_bytes(export.litert(model))
+    file.write_bytes(export.litert(model, int8_layers))
     return file
+
+
+def int8_tensors(file: Path) -> list[str]:
+    from ai_edge_litert.interpreter import Interpreter
+
+    return [one["name"] for one in Interpreter(str(file)).get_tensor_details() if one["dtype"] is np.int8]
 
 
 def test_the_exported_file_gives_what_the_network_gives(tmp_path: Path, crops: UInt8) -> None:
@@ -79,6 +85,24 @@ def test_the_exported_file_gives_what_the_network_gives(tmp_path: Path, crops: U
 
     assert found.crops == len(crops)
     assert found.worst > 0.999
+
+
+def test_weights_become_int8_in_the_layers_that_are_named_and_nowhere_else(tmp_path: Path, crops: UInt8) -> None:
+    """One tower of a pair bears it, the other would be ruined by it."""
+    from training import export, pair
+
+    first, second = small_network(0), small_network(1)
+    first.name, second.name = "robust", "delicate"
+    model = pair.joined([(first, pair.Look(0, 0, 150, 32)), (second, pair.Look(0, 0, 150, 32))])
+
+    assert int8_tensors(exported(model, tmp_path, None)) == []
+    file = exported(model, tmp_path, ".*robust.*")
+
+    assert int8_tensors(file)
+    assert all("robust" in name for name in int8_tensors(file))
+    exact = model(crops.astype(np.float32), training=False).numpy()
+    assert np.abs(export.run_litert(file)(crops)[:, 16:] - exact[:, 16:]).max() < 1e-5  # the delicate half
+    assert (export.run_litert(file)(crops) * exact).sum(1).min() > 0.999
 
 
 def test_a_file_of_another_network_is_refused(tmp_path: Path, crops: UInt8) -> None:
