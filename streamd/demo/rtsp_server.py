@@ -239,7 +239,8 @@ class _Connection(socketserver.StreamRequestHandler):
                     self._send(0, header + payload)
                     octets += len(payload)
                 sent.append(time.monotonic())
-            self.connection.shutdown(socket.SHUT_RDWR)
+            # Not for reading as well: with a client's report unread the end would be a reset, which takes the last pictures.
+            self.connection.shutdown(socket.SHUT_WR)
         except OSError:
             return  # the client has gone
 
