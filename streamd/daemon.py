@@ -295,6 +295,10 @@ class Daemon:
                 log.info("%s still waits for its camera; the program ends without it", thread.name)
             elif thread.is_alive():
                 log.error("%s did not end within %g s; it is left behind", thread.name, _STOP_SECONDS)
+        with self._visits_lock:  # last, so that no decision follows on its visit's end
+            departures = self._visits.close()
+        for departure in departures:
+            self._depart(departure)
 
     # Cameras
 
@@ -447,7 +451,8 @@ class Daemon:
         subject = decision.subject
         latency = announcement.decided - announcement.first_good
         self.tally.count("decisions", decision.outcome.value)
-        self.tally.observe("first_good_frame_to_decision_seconds", latency)
+        if announcement.first:
+            self.tally.observe("first_good_frame_to_decision_seconds", latency)
         name = self._enrolment.names.get(subject, subject) if subject is not None else None
         event = VisitEvent.from_decision(
             decision,

@@ -29,7 +29,7 @@ COUNTERS: Mapping[str, tuple[str, str]] = {
 
 HISTOGRAMS: Mapping[str, str] = {
     "capture_to_comparison_seconds": "from the capture of a frame to the finished comparison",
-    "first_good_frame_to_decision_seconds": "from the first good frame of a visit to its decision",
+    "first_good_frame_to_decision_seconds": "from the first good frame of a visit to its first decision",
 }
 """Every histogram and what it measures."""
 

@@ -248,7 +248,10 @@ class VisitEvent(Payload):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Left(Payload):
-    """The end of a visit."""
+    """The end of a visit; when the daemon stops as asked, of every visit.
+
+    One that died can say nothing: `offline` at `status` ends every visit of its `boot`.
+    """
 
     schema: _Schema = SCHEMA
     visit: _Visit

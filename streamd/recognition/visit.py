@@ -54,7 +54,8 @@ class VisitRules:
 class Announcement:
     """A decision to publish: `visit` names it, `first_good` and `settled` are the captures (monotonic) of the first good
     frame and of the one that settled it, `wall` the latter's UTC time, `started` the visit's UTC start. What is said because
-    somebody has gone was settled by the last frame that showed them.
+    somebody has gone was settled by the last frame that showed them. `first`: nothing was decided of this visit before, be it
+    told or not.
     """
 
     camera: str
@@ -68,6 +69,7 @@ class Announcement:
     others_in_view: int
     unknown_in_view: int
     gallery_generation: int
+    first: bool
 
 
 @dataclass(frozen=True, slots=True)
@@ -101,6 +103,7 @@ class _Visit:
     looks: int = 0
     foreign: int = 0
     decision: Decision | None = None
+    decided: bool = False  # ever, also where that decision was taken back since
     told: bool = False
     unheard: bool = False
 
@@ -233,6 +236,11 @@ class Visits:
                 departures += [self._departed(visit)] if visit.told else []
         return announcements, departures
 
+    def close(self) -> list[Departure]:
+        """End every visit, since nobody watches any more; what was announced is taken leave of."""
+        ended, self._open = self._open, []
+        return [self._departed(visit) for visit in ended if visit.told]
+
     def _is_glimpse(self, visit: _Visit) -> bool:
         enough = len(visit.comparisons) >= self._rules.decision.min_good_frames
         return visit.decision is None and not enough and visit.last_seen - visit.started < self._rules.glimpse
@@ -298,14 +306,15 @@ class Visits:
             return []
         if visit.decision is not None and not visit.told and decision.subject is None:
             return []  # identified, and only the cool-down keeps it from being told
+        first, visit.decided = not visit.decided, True
         visit.decision = decision
         cooled = self._cooling.get((visit.camera, decision.subject or ""), float("-inf"))
         if decision.subject is not None and now - cooled < self._rules.cooldown:
             return []
         visit.told = True
-        return [self._announcement(visit, decision, now, ended)]
+        return [self._announcement(visit, decision, now, first, ended)]
 
-    def _announcement(self, visit: _Visit, decision: Decision, now: float, ended: bool) -> Announcement:
+    def _announcement(self, visit: _Visit, decision: Decision, now: float, first: bool, ended: bool) -> Announcement:
         frame = self._looked_at.get(visit.camera)
         in_view = [other for other in self._open if other.camera == visit.camera and other.last_seen == frame]
         others = [other for other in in_view if other is not visit]
@@ -323,6 +332,7 @@ class Visits:
             others_in_view=len(others),
             unknown_in_view=unknown,
             gallery_generation=self._gallery.generation,
+            first=first,
         )
 
 

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from streamd.demo.portraits import OFFICIAL
-from streamd.events.contract import CameraCondition, LastSeen
+from streamd.events.contract import CameraCondition, LastSeen, Left
 from streamd.values import Outcome
 from tests.process.broker import wait_until
 from tests.process.camera import silent_port
@@ -136,8 +136,9 @@ def test_whoever_still_stands_there_when_the_broker_comes_is_announced_by_what_i
 
 @pytest.mark.usefixtures("house")
 def test_sigterm_says_goodbye_and_ends_in_time_with_status_0(door: Door) -> None:
+    """Whoever is in view then has left, for all who listen: nobody would ever tell them otherwise."""
     door.start()
-    door.decision("front", Outcome.IDENTIFIED)
+    event, _ = door.decision("front", Outcome.IDENTIFIED)
 
     since = time.monotonic()
     status, seconds = door.stop()
@@ -146,6 +147,8 @@ def test_sigterm_says_goodbye_and_ends_in_time_with_status_0(door: Door) -> None
     assert seconds <= STOP
     door.status("offline", since=since)
     door.presence("front", 0)
+    left = door.await_state(Left, lambda one: one.visit == event.visit, "the visit's end", camera="front")
+    assert (left.decision, left.subject, left.started) == (Outcome.IDENTIFIED, "barack-obama", event.started)
 
 
 def test_sigterm_ends_in_time_while_camera_and_broker_are_away(door: Door, house: CameraProcess) -> None:

@@ -206,6 +206,20 @@ def test_a_visit_ends_after_its_face_was_gone_for_the_rejoin_time_and_says_how_l
     assert (door.left[0].started, door.left[0].wall) == (NOON, NOON + timedelta(seconds=2.9))
 
 
+def test_a_stop_ends_every_visit_that_was_told_and_no_other(door: Door) -> None:
+    """Whoever is in view, whoever may come back; but nobody hears of the end of a visit that they never heard of."""
+    door.shows(1, {1: "anna"}).shows(0.9, {2: "stranger"}, camera="yard")
+    door.empty(1).shows(0.1, {3: "ben"})
+
+    left = door.visits.close()
+
+    assert [(one.camera, one.visit, one.subject) for one in left] == [("door", 1, "anna"), ("yard", 2, None)]
+    assert left[0].seconds == pytest.approx(0.9)
+    door.empty(10)
+    assert door.left == []
+    assert door.visits.close() == []
+
+
 def test_somebody_who_comes_back_soon_goes_on_with_their_visit(door: Door) -> None:
     """Away for 3 s and found under another track: no second answer, and one end for the whole of it."""
     door.shows(2, {1: "anna"}).empty(3).shows(2, {2: "anna"}).empty(6)
@@ -582,6 +596,25 @@ def test_whoever_stands_there_is_announced_anew_when_nobody_heard_of_them() -> N
     door.shows(1.0, {1: "anna"})
 
     assert door.outcomes() == [(1, "anna"), (1, "anna")]
+
+
+def test_only_the_first_decision_of_a_visit_is_told_as_the_first() -> None:
+    """A stronger one, one after a change of the gallery and one that nobody heard of are answers to something else."""
+    door = Door(gallery("ben"))
+    door.shows(2.0, {1: "anna"})
+    door.change(gallery("anna", "ben", generation=2))
+    door.visits.not_delivered(1)
+    door.shows(1.0, {1: "anna"})
+    door.change(gallery("ben", generation=3))
+
+    assert door.outcomes() == [(1, "unknown"), (1, "anna"), (1, "anna"), (1, "unknown")]
+    assert [one.first for one in door.said] == [True, False, False, False]
+
+
+def test_what_the_cool_down_kept_back_is_no_first_decision_when_it_is_said_at_last(door: Door) -> None:
+    door.shows(1, {1: "anna"}).empty(6).shows(20, {2: "anna"})
+
+    assert [(one.visit, one.first) for one in door.said] == [(1, True), (2, False)]
 
 
 def test_whoever_has_gone_meanwhile_keeps_their_decision_and_is_announced_when_they_come_back() -> None:
