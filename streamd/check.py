@@ -17,6 +17,7 @@ from streamd.enrolment.images import OpenedPhoto
 from streamd.enrolment.photo import PhotoVerdict
 from streamd.errors import BrokerError, CameraError, StreamdError
 from streamd.events.mqtt import probe
+from streamd.plural import counted
 from streamd.recognition.calibration import Calibration
 from streamd.recognition.embedding import Embedder
 from streamd.vision.capture import Camera, frames
@@ -48,7 +49,7 @@ def check(config: Config, clock: Clock | None = None) -> Iterator[Finding]:
     for warning in config.warnings():
         seen, _, mend = warning.partition("; ")
         yield Finding("configuration", State.WARNING, seen, mend)
-    yield Finding("configuration", State.OK, f"{len(config.cameras)} camera(s), node {config.node!r}")
+    yield Finding("configuration", State.OK, f"{counted(len(config.cameras), 'camera')}, node {config.node!r}")
     yield _writable("state folder", config.state, "`state`")
     if config.debug.pictures is not None:
         yield _writable("pictures", config.debug.pictures, "`debug.pictures`")
@@ -120,7 +121,8 @@ def _gallery(
         mend = f"drop a photo into {config.gallery_folder}/<name>/"
         yield Finding("gallery", State.WARNING, f"{config.gallery_folder}: nobody is enrolled, everyone will be unknown", mend)
     else:
-        yield Finding("gallery", State.OK, f"{people} people, {photos} photos in {config.gallery_folder}")
+        seen = f"{counted(people, 'person', 'people')}, {counted(photos, 'photo')} in {config.gallery_folder}"
+        yield Finding("gallery", State.OK, seen)
 
 
 def _camera(camera: Camera, clock: Clock) -> Finding:

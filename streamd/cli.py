@@ -10,10 +10,13 @@ import os
 import sys
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final
 
 from streamd import __version__
 from streamd.errors import StreamdError
+
+if TYPE_CHECKING:
+    from streamd.config import Config
 
 _EXIT_SOFTWARE: Final = 70  # sysexits.h: an internal fault
 _LOG_FORMAT: Final = "%(asctime)s %(levelname)-7s %(message)s"
@@ -99,7 +102,9 @@ def _parser() -> argparse.ArgumentParser:
     _json_option(unknown)
     simulate = add("simulate", _simulate, "Play scripted visits onto MQTT, for people who write automations.")
     _config_option(simulate)
-    simulate.add_argument("scenario", nargs="?", default="all", help="identified, unknown, ambiguous, camera-fault or all")
+    simulate.add_argument(
+        "scenario", nargs="?", default="all", help="identified, unknown, ambiguous, undecided, camera-fault or all"
+    )
     simulate.add_argument("--broker", metavar="URL", help="instead of a configuration: mqtt://host[:port]")
     simulate.add_argument("--speed", type=float, default=1.0, help="how many times as fast (default: 1)")
     _json_option(simulate)
@@ -119,6 +124,13 @@ def _config_option(parser: argparse.ArgumentParser) -> None:
     )
 
 
+def _configuration(options: argparse.Namespace) -> Config:
+    """The configuration that a command was given, or the one that holds here. Raises ConfigError."""
+    from streamd.config import find, load
+
+    return load(find(options.config, os.environ), os.environ)
+
+
 def _json_option(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--json", action="store_true", help="print JSON, for scripts")
 
@@ -127,10 +139,9 @@ def _run(options: argparse.Namespace) -> int:
     from streamd.signals import leave_when_asked
 
     leave_when_asked()
-    from streamd.config import find, load
     from streamd.service import serve
 
-    config = load(find(options.config, os.environ), os.environ)
+    config = _configuration(options)
     if options.pictures is not None:
         config = config.model_copy(update={"debug": config.debug.model_copy(update={"pictures": options.pictures})})
     logging.basicConfig(
@@ -148,10 +159,9 @@ def _run(options: argparse.Namespace) -> int:
 
 def _check(options: argparse.Namespace) -> int:
     from streamd.check import State, check
-    from streamd.config import find, load
     from streamd.display import findings_table
 
-    config = load(find(options.config, os.environ), os.environ)
+    config = _configuration(options)
     logging.basicConfig(level=logging.ERROR, format=_LOG_FORMAT)
     findings = list(check(config))
     if options.json:
@@ -177,11 +187,10 @@ def _demo(options: argparse.Namespace) -> int:
 
 def _gallery(options: argparse.Namespace) -> int:
     from streamd import desk
-    from streamd.config import find, load
     from streamd.display import gallery_json, gallery_lines
 
     logging.basicConfig(level=logging.ERROR, format=_LOG_FORMAT)
-    overviews, confusable = desk.look_at(load(find(options.config, os.environ), os.environ), options.who)
+    overviews, confusable = desk.look_at(_configuration(options), options.who)
     if options.json:
         print(json.dumps(gallery_json(overviews, confusable), indent=2, ensure_ascii=False))
     else:
@@ -191,12 +200,11 @@ def _gallery(options: argparse.Namespace) -> int:
 
 def _enrol(options: argparse.Namespace) -> int:
     from streamd import desk
-    from streamd.config import find, load
     from streamd.display import dropped_json, dropped_lines
     from streamd.errors import ConfigError
 
     logging.basicConfig(level=logging.ERROR, format=_LOG_FORMAT)
-    config = load(find(options.config, os.environ), os.environ)
+    config = _configuration(options)
     if bool(options.photos) == (options.camera is not None):
         raise ConfigError(["enrol: expected either photos or --camera NAME"])
     if options.camera is not None:
@@ -227,16 +235,14 @@ def _export(options: argparse.Namespace) -> int:
 
 def _backup(options: argparse.Namespace) -> int:
     from streamd import desk
-    from streamd.config import find, load
 
-    return _told(options, desk.backup(load(find(options.config, os.environ), os.environ), options.file, _passphrase(options)))
+    return _told(options, desk.backup(_configuration(options), options.file, _passphrase(options)))
 
 
 def _restore(options: argparse.Namespace) -> int:
     from streamd import desk
-    from streamd.config import find, load
 
-    return _told(options, desk.restore(load(find(options.config, os.environ), os.environ), options.file, _passphrase(options)))
+    return _told(options, desk.restore(_configuration(options), options.file, _passphrase(options)))
 
 
 def _passphrase(options: argparse.Namespace) -> str | None:
@@ -266,10 +272,9 @@ def _unknown(options: argparse.Namespace) -> int:
 
 def _ask_desk(options: argparse.Namespace, command: str, **asked: object) -> int:
     from streamd import desk
-    from streamd.config import find, load
 
     logging.basicConfig(level=logging.ERROR, format=_LOG_FORMAT)
-    return _told(options, desk.request(load(find(options.config, os.environ), os.environ), command, **asked))
+    return _told(options, desk.request(_configuration(options), command, **asked))
 
 
 def _simulate(options: argparse.Namespace) -> int:

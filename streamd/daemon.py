@@ -59,6 +59,7 @@ from streamd.handoff import Batcher, Latest
 from streamd.health import CameraHealth, FaultLog, Heartbeats, Rate, Tally
 from streamd.metrics import Gauge, MetricsServer
 from streamd.people import Kept
+from streamd.plural import counted
 from streamd.recognition.calibration import Calibration
 from streamd.recognition.embedding import Embedder
 from streamd.recognition.gallery import build
@@ -322,7 +323,7 @@ class Daemon:
         def outage(outage: Outage) -> None:
             now = self._clock.monotonic()
             passed_over = faults.fault(outage.error.failure.value, now)
-            more = f" ({passed_over} times more since this was last said)" if passed_over else ""
+            more = f" ({counted(passed_over, 'time')} more since this was last said)" if passed_over else ""
             log.log(logging.DEBUG if passed_over is None else logging.WARNING, "%s%s", outage.error, more)
             health.failure, health.sentence = outage.error.failure.value, str(outage.error)
             self.tally.count("outages", outage.error.failure.value)
@@ -665,9 +666,12 @@ class Daemon:
             waiting = f", {now.waiting} to be judged" if now.waiting else ""
             waiting += f", {len(now.refused)} not used (`streamd gallery` tells why)" if now.refused else ""
             log.info(
-                "gallery %d: %d people, %d photos%s",
-                now.gallery.generation, len(now.gallery.names), len(now.gallery.photos), waiting,
-            )  # fmt: skip
+                "gallery %d: %s, %s%s",
+                now.gallery.generation,
+                counted(len(now.gallery.names), "person", "people"),
+                counted(len(now.gallery.photos), "photo"),
+                waiting,
+            )
         for sentence in set(now.confusable).difference(before.confusable):
             log.warning("%s", sentence)
         self._sink.publish_state(
@@ -757,4 +761,4 @@ def _sentence(announcement: Announcement, name: str | None) -> str:
     who = name if decision.outcome is Outcome.IDENTIFIED else decision.outcome.value
     evidence = f", evidence {decision.best.evidence:.1f} of {decision.bound:.1f}" if decision.best is not None else ""
     why = f" ({', '.join(decision.reasons)})" if decision.reasons else ""
-    return f"{announcement.camera}: {who}{evidence}, {decision.frames_used} frames{why}"
+    return f"{announcement.camera}: {who}{evidence}, {counted(decision.frames_used, 'frame')}{why}"

@@ -28,6 +28,7 @@ from streamd.enrolment.unknown import Removed, Visitor
 from streamd.enrolment.vault import Vault
 from streamd.errors import GalleryError, UnavailableError
 from streamd.people import Kept
+from streamd.plural import counted
 from streamd.recognition.embedding import Embedder
 from streamd.state import locked_state
 from streamd.values import Template, UInt8
@@ -62,7 +63,7 @@ def _export(kept: Kept, config: Config, asked: Mapping[str, Any]) -> Answer:
     person = people.find(kept.folder, config.gallery_folder, str(asked.get("subject", "")))
     into = Path(str(asked.get("into", "")))
     files = people.export(person, assembly.personal_stores(config, kept), into)
-    return {"ok": True, "message": f"{len(files)} files of {person.name} are in {into}", "files": files}
+    return {"ok": True, "message": f"{into}: {counted(len(files), 'file')} of {person.name}", "files": files}
 
 
 def _verdicts(kept: Kept, _config: Config, asked: Mapping[str, Any]) -> Answer:
@@ -83,8 +84,7 @@ def _unknown(kept: Kept, _config: Config, _asked: Mapping[str, Any]) -> Answer:
 
 
 def _visitor_line(one: Visitor) -> str:
-    times = "visit" if one.visits == 1 else "visits"
-    return f"{one.id}: {one.visits} {times}, last {one.last_seen:%Y-%m-%d %H:%M} UTC, at {', '.join(one.cameras)}"
+    return f"{one.id}: {counted(one.visits, 'visit')}, last {one.last_seen:%Y-%m-%d %H:%M} UTC, at {', '.join(one.cameras)}"
 
 
 def _unknown_assign(kept: Kept, config: Config, asked: Mapping[str, Any]) -> Answer:
@@ -96,9 +96,8 @@ def _unknown_assign(kept: Kept, config: Config, asked: Mapping[str, Any]) -> Ans
     for photo in photos:
         drop(config.gallery_folder / person, photo.name, photo.data)
     kept.unknown.forget(visitor)
-    message = (
-        f"{len(photos)} photos of {visitor} are in the folder of {person}; `streamd gallery {who!r}` tells what they are worth"
-    )
+    put = counted(len(photos), "photo")
+    message = f"the folder of {person} has {put} of {visitor}; `streamd gallery {who!r}` tells what that is worth"
     return {"ok": True, "message": message, "photos": [f"{person}/{photo.name}" for photo in photos]}
 
 
@@ -250,7 +249,7 @@ def restore(config: Config, file: Path, passphrase: str | None) -> Answer:
     photos = sum(row.template is not None for row in loaded.in_force.rows)
     return {
         "ok": True,
-        "message": f"{photos} templates are back; photos that are not in the folder any more go at the next start",
+        "message": f"restored: {counted(photos, 'template')}; photos that are not in the folder any more go at the next start",
     }
 
 

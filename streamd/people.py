@@ -26,6 +26,7 @@ from streamd.enrolment.rows import Row
 from streamd.enrolment.seal import Seal
 from streamd.enrolment.unknown import UnknownVisits
 from streamd.errors import GalleryError
+from streamd.plural import counted
 from streamd.values import Float32
 
 
@@ -80,8 +81,9 @@ class Forgotten:
         if self.found:
             return f"{self.subject}: something is still there: {', '.join(self.found)}; delete it by hand"
         unread = f"; {len(self.unread)} could not be searched: {', '.join(self.unread)}" if self.unread else ""
+        searched = counted(self.files, "file")
         return (
-            f"{self.subject} is forgotten: neither name nor template is in any of the {self.files} files of the state{unread}"
+            f"{self.subject} is forgotten: neither name nor template is in any file of the state ({searched} searched){unread}"
         )
 
 
@@ -175,7 +177,7 @@ class TemplateStore:
     def forget(self, person: Person) -> list[str]:
         """See `PersonalStore`; the photos must be gone before."""
         self._folder.forget(person.subject)
-        return [f"{len(person.rows)} verdicts, {len(person.templates)} templates"]
+        return [f"{counted(len(person.rows), 'verdict')}, {counted(len(person.templates), 'template')}"]
 
     def export(self, person: Person, into: Path) -> list[str]:
         """See `PersonalStore`."""

@@ -30,6 +30,7 @@ from streamd.events.outbox import Drop, DropReason
 from streamd.events.remains import Remains
 from streamd.health import Tally
 from streamd.people import Kept
+from streamd.plural import counted
 from streamd.recognition.card import ModelCard
 from streamd.recognition.embedding import Embedder
 from streamd.state import locked_state
@@ -196,9 +197,10 @@ class Service:
             self._ready_at = self._ready_at or now + _READY_WITHIN
             if self._answered() or now >= self._ready_at:
                 self._ready = True
-                people = len(self.daemon.enrolment.gallery.names)
-                self._systemd.ready(f"watching {len(self.daemon.health)} camera(s), {people} people enrolled")
-                log.info("ready: %d camera(s), %d people enrolled", len(self.daemon.health), people)
+                cameras = counted(len(self.daemon.health), "camera")
+                people = counted(len(self.daemon.enrolment.gallery.names), "person", "people")
+                self._systemd.ready(f"watching {cameras}, {people} enrolled")
+                log.info("ready: %s, %s enrolled", cameras, people)
 
     def _answered(self) -> bool:
         cameras = self.daemon.health.values()

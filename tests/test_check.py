@@ -52,7 +52,7 @@ def test_where_everything_works_each_part_says_so_and_the_status_is_0(door: Door
     assert list(findings) == ["configuration", "state folder", "metrics", "model", "gallery", "camera front", "broker"]
     assert {one["state"] for one in findings.values()} == {"ok"}
     assert "64x48" in findings["camera front"]["seen"]
-    assert findings["gallery"]["seen"].startswith("1 people, 1 photos in ")
+    assert findings["gallery"]["seen"].startswith("1 person, 1 photo in ")
     assert findings["broker"]["seen"].endswith("MQTT 5, TLS")
 
 
@@ -97,7 +97,7 @@ def test_what_is_broken_is_named_with_its_mend_and_without_any_secret(door: Door
     assert broken["camera locked"]["mend"] == "mend them in the configuration"
     assert broken["broker"]["mend"] == "check the user name and password of `mqtt`"
     assert findings["camera front"]["state"] == "ok"
-    assert findings["gallery"]["seen"].startswith("1 people, 1 photos in ")
+    assert findings["gallery"]["seen"].startswith("1 person, 1 photo in ")
     assert findings["photo Anna/notes.jpg"]["seen"] == "text"
     for photo in ("Anna/half.jpg", "Anna/notes.jpg"):
         assert findings[f"photo {photo}"]["state"] == "warning"

@@ -12,6 +12,7 @@ import pytest
 from streamd import __version__
 from streamd.cli import main
 from streamd.errors import EXIT_CONFIG
+from streamd.simulate import SCENARIOS
 from tests.checkout import environment
 
 if TYPE_CHECKING:
@@ -54,6 +55,14 @@ def test_every_command_explains_itself(command: str, capsys: pytest.CaptureFixtu
 
     assert ended.value.code == 0
     assert f"usage: streamd {command}" in capsys.readouterr().out
+
+
+def test_simulate_names_its_scenarios(capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit):
+        main(["simulate", "--help"])
+
+    words = capsys.readouterr().out.replace(",", " ").split()
+    assert [name for name in SCENARIOS if name.replace("_", "-") not in words] == []
 
 
 @pytest.mark.parametrize("arguments", [[], ["recognise"], ["run", "--speed", "2"]])

@@ -82,7 +82,7 @@ SAID: list[tuple[Payload, str]] = [
         "unknown: nobody enrolled is like them (best score 0.20, evidence 1 to 10^1.0 where 992 to 1 is asked for); "
         "0.31 s after the first good frame, from 8 frames",
     ),
-    (UNDECIDED, "undecided: too few good frames; too small; 0.31 s after the first good frame, from 1 frames"),
+    (UNDECIDED, "undecided: too few good frames; too small; 0.31 s after the first good frame, from 1 frame"),
     (
         Left(
             visit="b-1", boot="b", camera="door", decision=Outcome.IDENTIFIED, subject="anna", started=NOW,

@@ -21,6 +21,7 @@ from streamd.events.contract import (
     Verdict,
     VisitEvent,
 )
+from streamd.plural import counted
 from streamd.values import Outcome
 
 _KINDS: Final = (Status, CameraState, Presence, VisitEvent, Left, LastSeen, GalleryEvent, EnrolPrompt, GalleryState)
@@ -51,7 +52,7 @@ def describe(payload: Payload) -> str:
             return f"camera {payload.camera}: delivers pictures"
         return f"camera {payload.camera}: {payload.detail or payload.reason or 'switched off'}"
     if isinstance(payload, Presence):
-        return f"camera {payload.camera}: {payload.faces or 'no'} face{'' if payload.faces == 1 else 's'} in view"
+        return f"camera {payload.camera}: {counted(payload.faces, 'face') if payload.faces else 'no faces'} in view"
     if isinstance(payload, VisitEvent):
         return _visit(payload)
     if isinstance(payload, Left):
@@ -66,21 +67,19 @@ def describe(payload: Payload) -> str:
     if isinstance(payload, EnrolPrompt):
         return f"camera {payload.camera}, {payload.done} of {payload.of} pictures of {payload.subject}: {payload.text}"
     if isinstance(payload, GalleryState):
-        people = "person" if payload.subjects == 1 else "people"
-        photos = "photo" if payload.templates == 1 else "photos"
-        return f"gallery: {payload.subjects} {people}, {payload.templates} {photos}"
+        return f"gallery: {counted(payload.subjects, 'person', 'people')}, {counted(payload.templates, 'photo')}"
     return ""
 
 
 def _visit(event: VisitEvent) -> str:
-    after = f"{event.latency_ms / 1000:.2f} s after the first good frame"
+    after = f"{event.latency_ms / 1000:.2f} s after the first good frame, from {counted(event.frames_used, 'frame')}"
     how = f"best score {event.score:.2f}" if event.score is not None else ""
     if event.evidence is not None:
         how += f", evidence {_odds(event.evidence)} where {_odds(event.threshold)} is asked for"
     if event.decision is Outcome.IDENTIFIED:
-        return f"{event.name}: {how}; photo {event.photo} matched best; {after}, from {event.frames_used} frames"
+        return f"{event.name}: {how}; photo {event.photo} matched best; {after}"
     why = "; ".join(_REASONS.get(reason, reason.replace("_", " ")) for reason in event.reasons)
-    return f"{event.decision.value}: {why}" + (f" ({how})" if how else "") + f"; {after}, from {event.frames_used} frames"
+    return f"{event.decision.value}: {why}" + (f" ({how})" if how else "") + f"; {after}"
 
 
 def _odds(nats: float) -> str:

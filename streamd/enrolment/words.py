@@ -13,6 +13,7 @@ from typing import Final
 
 from streamd.enrolment.coach import CoachReason, CoachWarning, Confusable, RelationalVerdict
 from streamd.enrolment.coverage import Coverage, next_photo
+from streamd.plural import counted
 
 SIDECAR_SUFFIX: Final = ".verdict.json"
 
@@ -100,7 +101,7 @@ def sidecar(verdict: RelationalVerdict | None, reasons: Sequence[str], advised: 
 def subject_lines(subject: str, found: Coverage, name: Name) -> list[str]:
     """A subject's coverage map, a few lines of text for a terminal."""
     rows = (("turn", found.turns.items()), ("light", found.lights.items()), ("glasses", found.glasses.items()))
-    lines = [f"{name(subject)}: {found.photos} {'photo' if found.photos == 1 else 'photos'} in use"]
+    lines = [f"{name(subject)}: {counted(found.photos, 'photo')} in use"]
     lines += [f"  {what:8}" + "  ".join(f"{one} {count or '-'}" for one, count in counts) for what, counts in rows]
     return [*lines, f"  {next_photo(found)}"]
 

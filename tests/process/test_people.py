@@ -173,7 +173,7 @@ def test_the_gallery_is_backed_up_beside_the_daemon_and_restored_without_it(tmp_
             path.unlink()
 
         assert "in use by another streamd" in refused.stderr
-        assert "1 templates are back" in door.command("restore", *how).stdout
+        assert "restored: 1 template;" in door.command("restore", *how).stdout
         since = time.monotonic()
         door.start()
         door.gallery_state(lambda one: one.templates == 1, since)
