@@ -38,7 +38,7 @@ from streamd.enrolment.images import Decoder, OpenedPhoto
 from streamd.enrolment.keeper import GalleryKeeper
 from streamd.enrolment.listing import subject_id
 from streamd.enrolment.photo import PhotoVerdict, judge
-from streamd.enrolment.portrait import cut, photo_file, photo_name
+from streamd.enrolment.portrait import cut, photo_name
 from streamd.enrolment.unknown import Look, UnknownRules, UnknownVisit, UnknownVisits, best_looks, surroundings
 from streamd.errors import GalleryError, StreamdError, UnavailableError
 from streamd.events.contract import (
@@ -67,6 +67,7 @@ from streamd.recognition.visit import Announcement, Departure, Visits
 from streamd.values import Crop, Float32, Frame, Outcome, Template, Track, UInt8
 from streamd.vision.analysis import FaceAnalyser
 from streamd.vision.capture import Camera, Outage, is_live, watch
+from streamd.vision.picture import jpeg
 from streamd.vision.watching import Watcher
 
 log = logging.getLogger(__name__)
@@ -585,7 +586,7 @@ class Daemon:
             verdict = None if image is None else judge(image, analyser, self._embed_photo, self._attribute_rules)
             vectors.append(None if verdict is None else verdict.vector)
             if image is not None:
-                photos[id(taken)] = photo_file(image)
+                photos[id(taken)] = jpeg(image)
         checked = check(result, vectors, self._calibration.log_likelihood_ratio)
         try:
             for taken in checked.pictures:

@@ -7,10 +7,10 @@ from pathlib import Path
 from typing import Final
 
 import cv2
-import numpy as np
 
 from streamd.errors import UnavailableError
 from streamd.values import Decision, Frame, Outcome, Track, UInt8
+from streamd.vision.picture import jpeg
 
 log = logging.getLogger(__name__)
 
@@ -73,10 +73,8 @@ class PictureFolder:
         picture = annotate(frame.image, tracks, decided, decision)
         who = "" if decision.subject is None else f"-{decision.subject}"
         path = self._folder / f"{frame.wall:%Y%m%dT%H%M%S}-{frame.camera}-visit{visit}{who}-{decision.outcome.value}.jpg"
-        encoded, data = cv2.imencode(".jpg", np.ascontiguousarray(picture[:, :, ::-1]), [cv2.IMWRITE_JPEG_QUALITY, 90])
         try:
-            if encoded:
-                path.write_bytes(data.tobytes())
+            path.write_bytes(jpeg(picture))
             for old in sorted(self._folder.glob("*-visit*.jpg"))[: -self._most]:
                 old.unlink(missing_ok=True)
         except OSError as error:

@@ -482,12 +482,15 @@ class EnrolmentFolder:
         self._known.update(judged)
         self._older = ()
         new = list(_usable(row for row in judged.values() if isinstance(row, Row)))
-        before = dict(self._coach.verdicts)
         changed = self._coach.change(leaving, new) if leaving or new else frozenset()
+        moved = set()  # a number that moved a little is written beside the photo; only another verdict is news
         for photo in changed.union(one.photo for one in new):
             row = self._known.get(photo)
             if isinstance(row, Row):
-                self._known[photo] = dataclasses.replace(row, notes=notes.write(self._coach.verdicts[photo]))
+                verdict = self._coach.verdicts[photo]
+                if row.notes and _stands(notes.read(row.notes, row.subject, photo)) == _stands(verdict):
+                    moved.add(photo)
+                self._known[photo] = dataclasses.replace(row, notes=notes.write(verdict))
         enrolled = []
         for photo in changed.union(judged) if not self._rules.keep_photos else ():
             row = self._known.get(photo)
@@ -505,10 +508,6 @@ class EnrolmentFolder:
         events = {photo: self._event(photo) for photo in (*judged, *others)}
         if self._sidecars is not None:
             self._sidecars.write({self._places[photo]: event for photo, event in events.items() if photo in self._places})
-        # A number that moved a little is written beside the photo; only another verdict is news.
-        moved = {
-            photo for photo in others if photo in before and _stands(before[photo]) == _stands(self._coach.verdicts[photo])
-        }
         return tuple(event for photo, event in events.items() if photo not in moved)
 
     def _ensure_coached(self) -> None:

@@ -6,7 +6,6 @@ from collections.abc import Sequence
 from datetime import UTC, datetime
 from typing import Final
 
-import cv2
 import numpy as np
 
 from streamd.values import Float32, UInt8
@@ -53,14 +52,6 @@ def cut(image: UInt8, box: Float32, others: Sequence[Float32] = ()) -> UInt8 | N
     x1, y1 = min(wide, round(area[2])), min(height, round(area[3]))
     # A copy: a view would hold the whole frame in memory.
     return np.array(image[y0:y1, x0:x1], order="C") if x1 > x0 and y1 > y0 else None
-
-
-def photo_file(image: UInt8) -> bytes:
-    """A photo (uint8 (H, W, 3) RGB) as JPEG of quality 95."""
-    encoded, data = cv2.imencode(".jpg", np.ascontiguousarray(image[:, :, ::-1]), [cv2.IMWRITE_JPEG_QUALITY, 95])
-    if not encoded:
-        raise ValueError(f"no JPEG can be made of a picture of shape {image.shape}")
-    return bytes(data)
 
 
 def photo_name(camera: str, pose: str, wall: datetime) -> str:

@@ -43,8 +43,8 @@ from streamd.enrolment.seal import Label, Seal, SealFault
 from streamd.errors import GalleryError
 from streamd.recognition.calibration import Calibration
 from streamd.recognition.decision import weight
-from streamd.values import Float32, Quality, UInt8
-from streamd.vision.picture import Picture
+from streamd.values import Float32, Quality
+from streamd.vision.picture import Picture, jpeg
 
 PURPOSE: Final = "unknown"
 """The purpose of what is sealed here, alone or followed by a dash and what of it."""
@@ -52,7 +52,6 @@ PURPOSE: Final = "unknown"
 _VERSION: Final = 1
 _MARGIN: Final = 0.3  # of the face's longer side, on every side; with 0.5 bystanders made 5 of 226 photos unclear
 _SIDE: Final = 400  # pixels of the longer side at most: more adds nothing to a crop of 150
-_JPEG: Final = 92
 _IGNORED_VISITS: Final = 8  # of an ignored visitor that are kept to know them by
 _VISIT: Final = re.compile(r"[a-zA-Z0-9][a-zA-Z0-9_-]{0,79}")
 _LOOKS, _PHOTOS, _IGNORED, _NAMES = ".looks", ".photos", ".ignored", "names"
@@ -230,18 +229,12 @@ def surroundings(picture: Picture, box: Float32) -> bytes:
     room = _MARGIN * max(x1 - x0, y1 - y0)
     left, top = max(int(x0 - room), 0), max(int(y0 - room), 0)
     part = picture.crop(left, top, min(math.ceil(x1 + room), picture.width), min(math.ceil(y1 + room), picture.height))
-    return jpeg(part)
-
-
-def jpeg(image: UInt8) -> bytes:
-    """A picture (uint8 (H, W, 3) RGB) as JPEG, reduced to 400 pixels a side where it is larger."""
-    height, width = image.shape[:2]
+    height, width = part.shape[:2]
     factor = _SIDE / max(height, width)
     if factor < 1:
         size = max(round(width * factor), 1), max(round(height * factor), 1)
-        image = np.asarray(cv2.resize(image, size, interpolation=cv2.INTER_AREA), np.uint8)
-    data = cv2.imencode(".jpg", cv2.cvtColor(image, cv2.COLOR_RGB2BGR), [cv2.IMWRITE_JPEG_QUALITY, _JPEG])[1]
-    return bytes(data)
+        part = np.asarray(cv2.resize(part, size, interpolation=cv2.INTER_AREA), np.uint8)
+    return jpeg(part)
 
 
 def best_looks(looks: Iterable[Look], count: int) -> tuple[Look, ...]:

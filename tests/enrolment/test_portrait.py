@@ -19,6 +19,7 @@ from streamd.enrolment.portrait import cut, cut_area, photo_name
 from streamd.recognition.embedding import open_embedder
 from streamd.values import Float32, Template, UInt8
 from streamd.vision.detection import overlap
+from streamd.vision.picture import jpeg
 
 if TYPE_CHECKING:
     from tests.conftest import NetworkThread
@@ -93,8 +94,7 @@ def test_a_cut_is_accepted_as_a_photo_and_gives_the_template_of_its_frame(
     beside = [box(x1 + 0.4 * (x1 - x0), y0, x1 + 0.8 * (x1 - x0), y0 + 0.4 * (x1 - x0))] if crowded else []
     part = cut(image, seen.face.box, beside)
     assert part is not None
-    data = cv2.imencode(".jpg", np.ascontiguousarray(part[:, :, ::-1]), [cv2.IMWRITE_JPEG_QUALITY, 95])[1]
-    photo = np.ascontiguousarray(cv2.imdecode(data, cv2.IMREAD_COLOR)[:, :, ::-1])
+    photo = np.ascontiguousarray(cv2.imdecode(np.frombuffer(jpeg(part), np.uint8), cv2.IMREAD_COLOR)[:, :, ::-1])
     embedder = open_embedder(SHIPPED_CARD, "litert")
 
     verdict = networks.call(lambda analyser: judge(photo, analyser, lambda crop: Template(embedder.embed([crop])[0], "model")))

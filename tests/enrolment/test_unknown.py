@@ -24,7 +24,6 @@ from streamd.enrolment.unknown import (
     UnknownVisit,
     UnknownVisits,
     best_looks,
-    jpeg,
     surroundings,
 )
 from streamd.errors import GalleryError
@@ -468,4 +467,6 @@ def _verdict(photo: UInt8, analyser: FaceAnalyser) -> tuple[str, ...]:
 
 
 def test_a_photo_is_made_small() -> None:
-    assert cv2.imdecode(np.frombuffer(jpeg(np.zeros((1000, 500, 3), np.uint8)), np.uint8), 1).shape == (400, 200, 3)
+    whole = surroundings(RgbPicture(np.zeros((1000, 500, 3), np.uint8)), np.array([0, 0, 500, 1000], np.float32))
+
+    assert cv2.imdecode(np.frombuffer(whole, np.uint8), 1).shape == (400, 200, 3)
