@@ -322,6 +322,16 @@ def test_another_person_under_the_same_track_is_another_visit_that_inherits_noth
     assert answer.decision.frames_used <= (answer.settled - answer.first_good) * FPS + 1.01
 
 
+@pytest.mark.parametrize(("each", "answered"), [(2.0, ["anna", "ben"]), (0.1, ["anna"])])
+def test_two_people_who_are_shown_in_turn_at_one_place_are_told_apart_when_each_stays(each: float, answered: list[str]) -> None:
+    """As in a folder of pictures. One who is there for single frames only cannot be told from a tracker's slip."""
+    door = Door(rules=VisitRules())
+    for _ in range(20):
+        door.shows(each, {1: "anna"}).shows(each, {1: "ben"})
+
+    assert [who for _, who in door.outcomes()] == answered
+
+
 def test_two_people_whose_tracks_are_swapped_are_never_given_each_others_name(door: Door) -> None:
     door.shows(0.2, {1: "anna", 2: "stranger"}).shows(5, {1: "stranger", 2: "anna"})
 
