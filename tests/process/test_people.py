@@ -20,20 +20,16 @@ from tests.process.broker import wait_until
 from tests.process.door import TOPICS, Door
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
     from pathlib import Path
+
+    from tests.process.conftest import Visited
 
 pytestmark = pytest.mark.process
 
 
 @pytest.fixture(scope="module")
-def door(tmp_path_factory: pytest.TempPathFactory, portraits: Path, clips: dict[str, Path]) -> Iterator[Door]:
-    with Door(tmp_path_factory.mktemp("people")) as door:
-        door.cameras = {"back": door.serve(clips).url("visits")}
-        door.options = {"privacy": {"keep_unknown_days": 1}, "decision": {"cooldown_seconds": 0, "rejoin_seconds": 1}}
-        door.enrol("Barack Obama", portraits / OFFICIAL.file)
-        door.start()
-        yield door
+def door(visited: Visited) -> Door:
+    return visited.door
 
 
 def asked(door: Door, *command: str) -> Any:

@@ -1,4 +1,7 @@
-"""Nothing leaves the house: ninety seconds of the daemon under strace, with a person at the door.
+"""Nothing leaves the house: ninety seconds of the daemon under strace, with people at the door.
+
+It is the daemon of test_people.py, so that what is traced are also photos that are judged, and people who are enrolled, handed
+their data and forgotten; by itself this test starts it and lets it watch a stranger come and go.
 
 MediaPipe reports its use to its maker when a task is closed and a minute after one was made. Without the measures against it
 (`streamd.vision.mediapipe_tasks.silence`) this test sees it ask the name server for play.googleapis.com.
@@ -8,20 +11,18 @@ from __future__ import annotations
 
 import os
 import re
-import shutil
 import time
 from typing import TYPE_CHECKING
 
 import pytest
 
-from streamd.demo.portraits import OFFICIAL
 from streamd.values import Outcome
 from tests.process.broker import wait_until
-from tests.process.door import Door
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
-    from pathlib import Path
+
+    from tests.process.conftest import Visited
 
 QUIET_SECONDS = 90.0
 REPORT_SECONDS = 60.0  # after which MediaPipe tries
@@ -63,42 +64,26 @@ def test_a_destination_is_read_from_a_line_of_the_trace(line: str, whom: set[str
     assert destinations([line]) == whom
 
 
-@pytest.fixture
-def strace() -> str:
-    found = shutil.which("strace")
-    if found is None:
+@pytest.mark.process
+def test_no_name_is_looked_up_and_no_packet_goes_anywhere_but_to_camera_and_broker(visited: Visited) -> None:
+    """That MediaPipe would have tried shows in sockets that the kernel refused it, the last ones after a minute."""
+    door = visited.door
+    if visited.trace is None:
         if os.environ.get("CI") == "true":
             pytest.fail("strace is missing: apt-get install strace")
         pytest.skip("strace is not installed (apt-get install strace)")
-    return found
-
-
-@pytest.mark.process
-def test_no_name_is_looked_up_and_no_packet_goes_anywhere_but_to_camera_and_broker(
-    strace: str, tmp_path: Path, portraits: Path, clips: dict[str, Path]
-) -> None:
-    """That MediaPipe would have tried shows in sockets that the kernel refused it, the last ones after a minute."""
-    trace = tmp_path / "trace"
-    calls = "trace=socket,connect,sendto,sendmsg,sendmmsg"
-    # With -D the daemon is our own child, so that signals reach it and not strace.
-    through = [strace, "-D", "-f", "-q", "-ttt", "-e", calls, "-e", "signal=none", "-o", str(trace)]
-    with Door(tmp_path / "door") as door:
-        house = door.serve(clips)
-        door.cameras["front"] = house.url("passing")
-        door.enrol("Barack Obama", portraits / OFFICIAL.file)
-        started = time.monotonic()
-        door.start(through=through)
-        door.decision("front", Outcome.IDENTIFIED)
-        wait_until(lambda: time.monotonic() - started >= QUIET_SECONDS, "90 seconds of quiet", QUIET_SECONDS + 10)
-        assert door.process is not None
-        end = f"{door.process.pid} "
-        status, _ = door.stop()
-        assert status == 0
-        wait_until(lambda: re.search(rf"(?m)^{end}.*\+\+\+ exited with 0", trace.read_text()), "the end of the trace")
+    trace = visited.trace
+    door.decision("back", Outcome.UNKNOWN)
+    wait_until(lambda: time.monotonic() - visited.started >= QUIET_SECONDS, "90 seconds of quiet", QUIET_SECONDS + 10)
+    assert door.process is not None
+    end = f"{door.process.pid} "
+    status, _ = door.stop()
+    assert status == 0
+    wait_until(lambda: re.search(rf"(?m)^{end}.*\+\+\+ exited with 0", trace.read_text()), "the end of the trace")
 
     lines = trace.read_text(errors="replace").splitlines()
     met = destinations(lines) - {USER_DATABASE}
-    assert met == {f"AF_INET 127.0.0.1:{house.port}", f"AF_INET 127.0.0.1:{door.broker.port}"}
+    assert met == {f"AF_INET 127.0.0.1:{visited.camera_port}", f"AF_INET 127.0.0.1:{door.broker.port}"}
     first = float(lines[0].split()[1])
     refused = [float(line.split()[1]) - first for line in lines if re.search(r"socket.* = -1 EACCES", line)]
     assert refused, "MediaPipe made no attempt that could be refused, so this test has shown nothing"
