@@ -7,6 +7,7 @@ and three such frames pass the decision's bound with one subject enrolled from a
 from __future__ import annotations
 
 import tempfile
+from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime
 from pathlib import Path
@@ -34,15 +35,15 @@ _EYE_DISTANCES: Final = (48, 40, 36, 32, 28, 26, 24, 22, 20, 18, 16, 14, 12, 10,
 _PLACES: Final = tuple((x, y) for y in (0.12, 0.88) for x in (0.1, 0.5, 0.9))
 
 
-def measure(seconds: float) -> dict[str, Any]:
-    """Sizes for the whole picture and for three tiles, and the time of each."""
+def measure(seconds: float, eye_distances: Sequence[int] = _EYE_DISTANCES) -> dict[str, Any]:
+    """Sizes, of those given in pixels, for the whole picture and for three tiles, and the time of each."""
     with ThreadPoolExecutor(1, "detection") as pool:  # MediaPipe's thread may open no socket
-        whole = pool.submit(_measure, 1, seconds).result()
-        tiles = pool.submit(_measure, 3, seconds).result()
+        whole = pool.submit(_measure, 1, seconds, eye_distances).result()
+        tiles = pool.submit(_measure, 3, seconds, eye_distances).result()
     return {**whole, "tiles_3": tiles}
 
 
-def _measure(tiles: int, seconds: float) -> dict[str, Any]:
+def _measure(tiles: int, seconds: float, eye_distances: Sequence[int]) -> dict[str, Any]:
     folder = portraits.folder()
     card = read_card(assembly.SHIPPED_CARD)
     with (
@@ -55,7 +56,7 @@ def _measure(tiles: int, seconds: float) -> dict[str, Any]:
         gallery = build([Enrolled("person", "photo", vector)], 1, embedder.model, embedder.dimension)
         smallest = {"detected": float("nan"), "recognised": float("nan")}
         open_ends = set(smallest)
-        for distance in _EYE_DISTANCES:
+        for distance in eye_distances:
             pictures = [
                 _pasted(folder, portrait, distance, place)
                 for portrait in (portraits.SPEAKING, portraits.STANDING)

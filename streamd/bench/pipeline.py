@@ -25,7 +25,7 @@ from streamd.values import Outcome
 
 TITLE: Final = "one camera from picture to message: latency, CPU, bare kernels"
 SECONDS: Final = 25.0
-_SETTLE_SECONDS: Final = 4.0  # until the first decisions are made and every network is warm
+_SETTLE_SECONDS: Final = 4.0  # at most, until the first decisions are made and every network is warm
 _PERSON: Final = (Visit((STANDING,), 0, 8, walks=False),)
 _STRANGER: Final = (Visit((STRANGER,), 0, 8, walks=False),)
 # In view for 2.4 s, away for 3.6 s: longer than a visit takes to end with the settings below.
@@ -93,7 +93,7 @@ def measure(seconds: float) -> dict[str, Any]:
 def _observe(here: Scene, path: str, settings: Mapping[str, Any], seconds: float) -> tuple[Window, float]:
     """One daemon on one camera: what it did, and the median milliseconds from the camera's sending to the comparison."""
     with ObservedDaemon(here.write_config([path], settings)) as daemon:
-        daemon.window(_SETTLE_SECONDS)
+        daemon.window(min(_SETTLE_SECONDS, seconds))
         window = daemon.window(seconds)
         sent = list(here.server.sent[path])
     # The comparison of a frame ends before the next but one is sent: the newest one sent before its capture is its own.
@@ -121,7 +121,7 @@ def _coming(here: Scene, seconds: float) -> list[_Told]:
     """Visit after visit: every decision that was told, in the order in which they were made."""
     topic = Topics(BASE).at(VisitEvent, camera="camera0")
     with ObservedDaemon(here.write_config(["coming"], _AGAIN)) as daemon:
-        daemon.window(_SETTLE_SECONDS)
+        daemon.window(min(_SETTLE_SECONDS, seconds))
         warm = time.monotonic()
         daemon.window(seconds)
     told, cold = [], set()

@@ -164,14 +164,18 @@ class Door:
 
     def command(self, name: str, *arguments: str) -> subprocess.CompletedProcess[str]:
         """Run `streamd <name>` with the door's configuration to its end."""
-        return subprocess.run(
+        return ended(self.begin(name, *arguments))
+
+    def begin(self, name: str, *arguments: str) -> subprocess.Popen[str]:
+        """Start `streamd <name>` with the door's configuration, for `ended`."""
+        return subprocess.Popen(
             [*self._command(name), *arguments],
             cwd=self.folder,
             env=self._environment({}),
-            capture_output=True,
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
             text=True,
-            timeout=2 * START,
-            check=False,
         )
 
     def _command(self, name: str) -> list[str]:
@@ -255,6 +259,17 @@ class Door:
     def decisions(self, camera: str) -> list[Received]:
         """The messages that told decisions of a camera, in order."""
         return self.listener.at(TOPICS.at(VisitEvent, camera=camera))
+
+
+def ended(process: subprocess.Popen[str]) -> subprocess.CompletedProcess[str]:
+    """What a command that was begun has said, once it has ended."""
+    try:
+        said, complained = process.communicate(timeout=2 * START)
+    except subprocess.TimeoutExpired:
+        process.kill()
+        process.communicate()
+        raise
+    return subprocess.CompletedProcess(process.args, process.returncode, said, complained)
 
 
 def age(message: Received) -> float:

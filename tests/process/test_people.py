@@ -8,7 +8,9 @@ from __future__ import annotations
 
 import base64
 import json
+import subprocess
 import time
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -17,9 +19,10 @@ from streamd.demo.portraits import OFFICIAL, STANDING, STRANGER
 from streamd.events.contract import CommandResult, EnrolPrompt, GalleryEvent, LastSeen, Left, Verdict
 from streamd.values import Outcome
 from tests.process.broker import wait_until
-from tests.process.door import TOPICS, Door
+from tests.process.door import TOPICS, Door, ended
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
     from pathlib import Path
 
     from tests.process.conftest import Visited
@@ -27,8 +30,29 @@ if TYPE_CHECKING:
 pytestmark = pytest.mark.process
 
 
+@dataclass(frozen=True)
+class Guided:
+    """A door where somebody is being guided before the camera `front`, and the command that guides them."""
+
+    door: Door
+    command: subprocess.Popen[str]
+
+
 @pytest.fixture(scope="module")
-def door(visited: Visited) -> Door:
+def guided(tmp_path_factory: pytest.TempPathFactory, clips: dict[str, Path]) -> Iterator[Guided]:
+    """It takes half a minute, in which the other tests go on."""
+    with Door(tmp_path_factory.mktemp("guided")) as door:
+        door.cameras["front"] = door.serve(clips).url("near")
+        door.start()
+        door.presence("front", 1)
+        command = door.begin("enrol", "Barack", "--camera", "front", "--json")
+        yield Guided(door, command)
+        command.kill()
+        ended(command)
+
+
+@pytest.fixture(scope="module")
+def door(visited: Visited, guided: Guided) -> Door:
     return visited.door
 
 
@@ -96,30 +120,6 @@ def test_what_is_not_there_is_said_in_one_sentence(door: Door, command: tuple[st
     assert "there is" in done.stdout + done.stderr or "no unknown visitor" in done.stdout + done.stderr
 
 
-def test_a_person_is_guided_before_the_camera_and_known_from_then_on(
-    tmp_path: Path, portraits: Path, clips: dict[str, Path]
-) -> None:
-    """A portrait that looks ahead all the time: the turned poses are waited for and skipped, what was taken counts."""
-    with Door(tmp_path) as door:
-        door.cameras["front"] = door.serve(clips).url("near")
-        door.start()
-        door.presence("front", 1)
-
-        done = door.command("enrol", "Barack", "--camera", "front", "--json")
-
-        said = [json.loads(line) for line in done.stdout.splitlines()]
-        assert done.returncode == 0, done.stdout + done.stderr
-        assert said[-1]["ok"] is True
-        assert said[0]["text"]
-        heard = door.said(EnrolPrompt)
-        assert [one.text for one in heard] == [one["text"] for one in said]
-        assert [one.finished for one in heard] == [False] * (len(heard) - 1) + [True]
-        photos = list((door.gallery / "Barack").glob("camera-front-*-straight.jpg"))
-        assert len(photos) == 1
-        event, _ = door.decision("front", Outcome.IDENTIFIED)
-        assert event.subject == "barack"
-
-
 def test_a_photo_comes_over_mqtt(door: Door, portraits: Path) -> None:
     photo = base64.b64encode((portraits / STRANGER.file).read_bytes()).decode()
     since = time.monotonic()
@@ -150,6 +150,23 @@ def test_an_enrolment_over_mqtt_that_cannot_be_is_refused(door: Door, payload: d
     answer = door.await_state(CommandResult, lambda one: not one.ok, "the refusal", since=since, command="enrol")
     assert answer.message
     assert set(door.gallery.iterdir()) <= before | {door.gallery / "Joe"}
+
+
+def test_a_person_is_guided_before_the_camera_and_known_from_then_on(guided: Guided) -> None:
+    """A portrait that looks ahead all the time: the turned poses are waited for and skipped, what was taken counts."""
+    done = ended(guided.command)
+
+    said = [json.loads(line) for line in done.stdout.splitlines()]
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert said[-1]["ok"] is True
+    assert said[0]["text"]
+    heard = guided.door.said(EnrolPrompt)
+    assert [one.text for one in heard] == [one["text"] for one in said]
+    assert [one.finished for one in heard] == [False] * (len(heard) - 1) + [True]
+    photos = list((guided.door.gallery / "Barack").glob("camera-front-*-straight.jpg"))
+    assert len(photos) == 1
+    event, _ = guided.door.decision("front", Outcome.IDENTIFIED)
+    assert event.subject == "barack"
 
 
 def test_the_gallery_is_backed_up_beside_the_daemon_and_restored_without_it(tmp_path: Path, portraits: Path) -> None:
