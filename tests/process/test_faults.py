@@ -170,7 +170,8 @@ def test_sigterm_ends_in_time_while_camera_and_broker_are_away(door: Door, house
 
 @pytest.mark.usefixtures("house")
 def test_a_second_daemon_in_the_same_state_folder_is_refused(door: Door) -> None:
-    door.start()
+    """From the moment on in which the first has begun."""
+    door.start(until="model sface")
 
     second = door.command("run")
 
