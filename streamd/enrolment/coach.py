@@ -6,14 +6,19 @@ nothing but the set of photos and their sequence numbers (seniority), never on t
 1. Duplicates. Within a subject, in order of seniority: the very same file as a senior photo, or one so near to a senior photo
    in use that it adds nothing.
 2. Strays. A photo whose likeness to another subject's photo passes a bound, while most of its own subject's photos speak
-   against it, lies in the wrong folder, whichever subject is new. So does one that most of its own are less like by the margin,
-   where the other photo's own folder vouches for that one. Where several contradict each other the most
-   junior goes first, and the rest is looked at again: once a wrong photo of Anna is out of Bob's folder, nothing of Bob's is
-   like Anna any more, and Anna's own photos stay.
-3. Newcomers. What is then still as like a more senior subject's photo as its own (or has nothing of its own yet) waits: two
-   folders may hold one person, or relatives. Seniors are decided first, so that nobody waits because of somebody who waits.
-   Evidence ends where the calibration's measurements end: two folders of one person are equally like there, and the junior
-   waits; relatives who are more like themselves than like each other do not.
+   against it, lies in the wrong folder. So does one that most of its own are less like by the margin, where the other photo's
+   own folder vouches for that one. A single other photo of its own has a say only if it was there before, and a photo that was
+   there before the one that it is like goes only by most of two others of its own or more. Where several contradict each other
+   the most junior goes first, and the rest is looked at again: once a wrong photo of Anna is out of Bob's folder, nothing of
+   Bob's is like Anna any more, and Anna's own photos stay.
+3. Newcomers. What is then still as like a senior photo of a more senior subject as its own (or has nothing of its own yet)
+   waits, and so does what is more like a senior photo of any subject: two folders may hold one person, or relatives. Seniors
+   are decided first, so that nobody waits because of somebody who waits. Evidence ends where the calibration's measurements
+   end: two folders of one person are equally like there, and the junior waits; relatives who are more like themselves than
+   like each other do not.
+
+So no newcomer pushes out a photo that was accepted before: of two that contradict each other the junior waits, unless the
+senior's own folder, with two photos at least, speaks against that one.
 
 Quarantined photos are compared again with every change, so that they come into use when the reason for it goes.
 
@@ -50,7 +55,7 @@ _SCREEN: Final = 1e-4  # what a cosine in single precision may be wrong by (1e-6
 _COLUMNS: Final = 4096  # of one product: bounds the memory of a bulk
 _FEWEST_SUBJECTS: Final = 2  # below two nobody can be confused
 _GALLERY_BLOCK: Final = 512
-_OUTVOTED: Final = 2  # others that vouch for the photo to which a lone one gives way
+_MAJORITY_OF: Final = 2  # other photos of a folder, at least, that may speak against one that was there before the other's
 
 
 class CoachReason(StrEnum):
@@ -456,9 +461,14 @@ class Coach:
 
     def _candidate(self, row: int, bound: float) -> Candidate:
         ties = zip(self._tie_rows[row].tolist(), self._tie_evidence(row).tolist(), strict=True)
-        strong = tuple(Tie(other, value, self._seniority(other)) for other, value in ties if other >= 0 and value >= bound)
-        photo = self._of[row]
-        return Candidate(photo.subject, photo.sequence, self._seniority(row), strong, self._own_evidence(row))
+        strong = tuple(
+            Tie(other, value, self._seniority(other), self._of[other].sequence)
+            for other, value in ties
+            if other >= 0 and value >= bound
+        )
+        photo, own = self._of[row], self._own_evidence(row)
+        seniors = frozenset(mate for mate in own if self._of[mate].sequence < photo.sequence)
+        return Candidate(photo.subject, photo.sequence, self._seniority(row), strong, own, seniors)
 
     def _seniority(self, row: int) -> int:
         """Of a photo's subject: the sequence number of its first photo."""
@@ -542,22 +552,26 @@ class Coach:
 
 @dataclass(frozen=True, slots=True)
 class Tie:
-    """A likeness to a photo of another subject: its row, the evidence in nats, and the seniority of its subject."""
+    """A likeness to a photo of another subject: its row, the evidence in nats, the seniority of its subject and its own."""
 
     row: int
     evidence: float
     seniority: int
+    sequence: int
 
 
 @dataclass(frozen=True, slots=True)
 class Candidate:
-    """A photo with a tie that passes the bound: ties strongest first; `own` is the evidence of its subject's others by row."""
+    """A photo with a tie that passes the bound: ties strongest first; `own` is the evidence of its subject's others by row,
+    `seniors` those of them that were there before it.
+    """
 
     subject: str
     sequence: int
     seniority: int
     ties: tuple[Tie, ...]
     own: Mapping[int, float]
+    seniors: frozenset[int]
 
 
 _Case = tuple[Tie, float | None, bool]
@@ -570,48 +584,77 @@ def quarantine(candidates: Mapping[int, Candidate], margin: float) -> Quarantine
     by_subject: dict[str, list[int]] = defaultdict(list)
     for row in sorted(candidates, key=lambda row: candidates[row].sequence):
         by_subject[candidates[row].subject].append(row)
-    out: Quarantine = {}
+    strays: Quarantine = {}
     waiting = [(-one.sequence, row) for row, one in candidates.items()]
     heapq.heapify(waiting)
     while waiting:
         _, row = heapq.heappop(waiting)
-        found = None if row in out else _stray(row, candidates, out, margin)
+        found = None if row in strays else _stray(row, candidates, strays, margin)
         if found is not None:
-            out[row] = found
+            strays[row] = found
             # Its subject's other photos have lost one of their own: they are looked at again.
             for mate in by_subject[candidates[row].subject]:
                 heapq.heappush(waiting, (-candidates[mate].sequence, mate))
-    for rows in sorted(by_subject.values(), key=lambda rows: candidates[rows[0]].seniority):
-        settled = False
-        while not settled:
-            new = {row: tie for row in rows if row not in out and (tie := _newcomer(candidates[row], out)) is not None}
-            out.update(new)
-            settled = not new
-    return out
+    by_seniority = sorted(by_subject.values(), key=lambda rows: candidates[rows[0]].seniority)
+    decided = strays
+    while True:
+        out = dict(decided)
+        for rows in by_seniority:
+            settled = False
+            while not settled:
+                new = {row: tie for row in rows if row not in out and (tie := _newcomer(candidates[row], out)) is not None}
+                out.update(new)
+                settled = not new
+        # Of a senior subject, and more like a photo of a junior one that was there before: it goes, and whoever waits because
+        # of it is looked at again.
+        late: Quarantine = {}
+        for row in sorted(candidates.keys() - out.keys(), key=lambda row: candidates[row].sequence):
+            if (found := _latecomer(candidates[row], {**out, **late})) is not None:
+                late[row] = found
+        if not late:
+            return out
+        decided = {**decided, **late}
 
 
 def _stray(row: int, candidates: Mapping[int, Candidate], out: Quarantine, margin: float) -> _Case | None:
     """The tie for which a photo lies in the wrong folder, with the evidence that most of its own do not pass."""
     one = candidates[row]
-    tie = next((tie for tie in one.ties if tie.row not in out), None)
-    if tie is None:
-        return None
     own = sorted(one.own[mate] for mate in one.own if mate not in out)
-    other = candidates.get(tie.row)
-    vouching = [other.own[mate] for mate in other.own if mate not in out] if other is not None else []
-    if not own:
-        return (tie, None, False) if sum(value >= tie.evidence for value in vouching) >= _OUTVOTED else None
+    many = len(own) >= _MAJORITY_OF
+    if not many and one.seniors.issubset(out):
+        return None  # nobody whose word counts
     middle = own[len(own) // 2]
-    # A photo that nobody vouches for takes away none that its own folder speaks for, however little.
-    against = middle < 0 or (middle + margin <= tie.evidence and max(vouching, default=-math.inf) >= middle + margin)
-    return (tie, middle, True) if against else None
+    ties = [tie for tie in one.ties if tie.row not in out]
+    senior = next((tie for tie in ties if tie.sequence < one.sequence), None)
+    junior = next((tie for tie in ties if tie.sequence > one.sequence), None) if many else None
+    for tie in (senior, junior):
+        if tie is None:
+            continue
+        other = candidates.get(tie.row)
+        vouching = max((other.own[mate] for mate in other.own if mate not in out), default=-math.inf) if other else -math.inf
+        # A photo that nobody vouches for takes away none that its own folder speaks for, however little.
+        if middle < 0 or (middle + margin <= tie.evidence and vouching >= middle + margin):
+            return tie, middle, True
+    return None
 
 
 def _newcomer(one: Candidate, out: Quarantine) -> _Case | None:
-    """The tie to a senior subject that is as strong as all that the photo's own subject has."""
-    tie = next((tie for tie in one.ties if tie.row not in out and tie.seniority < one.seniority), None)
-    own = max((one.own[mate] for mate in one.own if mate not in out), default=None)
+    """The tie to a senior photo of a senior subject that is as strong as all that the photo's own subject has."""
+    senior = (tie for tie in one.ties if tie.seniority < one.seniority and tie.sequence < one.sequence)
+    tie = next((tie for tie in senior if tie.row not in out), None)
+    own = _own(one, out)
     return (tie, own, False) if tie is not None and (own is None or own <= tie.evidence) else None
+
+
+def _latecomer(one: Candidate, out: Quarantine) -> _Case | None:
+    """The tie to a senior photo of any subject that is stronger than all that the photo's own subject has."""
+    tie = next((tie for tie in one.ties if tie.sequence < one.sequence and tie.row not in out), None)
+    own = _own(one, out)
+    return (tie, own, False) if tie is not None and (own is None or own < tie.evidence) else None
+
+
+def _own(one: Candidate, out: Quarantine) -> float | None:
+    return max((one.own[mate] for mate in one.own if mate not in out), default=None)
 
 
 def _effective(count: int, correlation: float) -> float:
