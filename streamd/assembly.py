@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+import functools
+import logging
 import os
-from collections.abc import Callable
+import shutil
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Final
@@ -15,14 +19,18 @@ from streamd.enrolment.coach import Coach, CoachRules
 from streamd.enrolment.folder import EnrolmentFolder, FolderRules
 from streamd.enrolment.images import OpenedPhoto
 from streamd.enrolment.photo import PhotoVerdict
+from streamd.enrolment.rows import Row
 from streamd.enrolment.seal import Seal, vault_key
+from streamd.enrolment.succession import Succession
 from streamd.enrolment.unknown import UnknownRules, UnknownVisits
 from streamd.enrolment.vault import Vault
+from streamd.errors import ModelError
 from streamd.events.broker import BrokerSettings
 from streamd.events.contract import Topics
 from streamd.people import Kept, PersonalStore, PhotoStore, PictureStore, TemplateStore, UnknownStore
 from streamd.recognition.calibration import Calibration
 from streamd.recognition.card import ModelCard, read_card
+from streamd.recognition.copies import attributes_beside, copy_of, drop_copies, keep_copy
 from streamd.recognition.decision import DecisionRules
 from streamd.recognition.embedding import Embedder, open_embedder
 from streamd.recognition.visit import VisitRules
@@ -32,8 +40,20 @@ from streamd.vision.detection import DetectionRules
 from streamd.vision.motion import MotionRules
 from streamd.vision.quality import QualityRules
 
+log = logging.getLogger(__name__)
+
 SHIPPED_CARD: Final = Path(__file__).resolve().parent / "models" / "sface.json"
 """The card of the model that comes with streamd."""
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Model:
+    """A model that is open: what embeds, how its scores are read, and what tells glasses and coverings; None without that."""
+
+    embedder: Embedder
+    calibration: Calibration
+    attributes: AttributeModel | None
+
 
 # For a model whose scores nobody has measured for the coach: only all but equal photos are duplicates, and a photo's gain is
 # its distance.
@@ -126,28 +146,37 @@ def topics(config: Config) -> Topics:
 
 def attribute_rules(config: Config) -> AttributeModel | None:
     """What tells glasses and coverings, from the file beside the model's card; None for a model without. Raises ModelError."""
-    card = config.model.card or SHIPPED_CARD
-    path = card.with_name(f"{card.stem}.attributes.json")
+    return _attributes(_card_path(config))
+
+
+def _attributes(card: Path) -> AttributeModel | None:
+    path = attributes_beside(card)
     return read_attributes(path, read_card(card).sha256) if path.exists() else None
 
 
 def open_enrolment(
     config: Config,
-    embedder: Embedder,
-    calibration: Calibration,
+    model: Model,
     look: Callable[[OpenedPhoto], PhotoVerdict],
     utc: Callable[[], datetime],
     *,
+    vault: Vault | None = None,
     read_only: bool = False,
+    keep_photos: bool = False,
+    sidecars: bool = True,
 ) -> EnrolmentFolder:
-    """The enrolment folder with its vault and coach. read_only: nothing of it is written. Raises GalleryError, ModelError."""
-    rules = attribute_rules(config)
+    """The enrolment folder with its vault and coach. vault: in place of the one in the state folder. read_only: nothing of it
+    is written. keep_photos, sidecars: whatever is configured, photos are kept, and verdicts are not written beside them.
+
+    Raises GalleryError.
+    """
     decision = visit_rules(config).decision
+    rules = model.attributes
     duplicate, genuine = (rules.duplicate, rules.genuine) if rules is not None else _UNMEASURED
     gallery = config.gallery
     folder_rules = FolderRules(
-        sidecars=gallery.sidecars and not read_only,
-        keep_photos=gallery.keep_photos or read_only,
+        sidecars=gallery.sidecars and sidecars and not read_only,
+        keep_photos=gallery.keep_photos or keep_photos or read_only,
         require_consent=config.privacy.require_consent,
         cameras=tuple(config.cameras),
         basis=f"{VERSION} {quality_rules(config)} {rules is not None}",
@@ -155,28 +184,118 @@ def open_enrolment(
     )
     return EnrolmentFolder(
         config.gallery_folder,
-        Vault(config.state / "vault", seal(config)),
-        Coach(calibration, CoachRules(duplicate, genuine, decision=decision), embedder.dimension),
+        vault or open_vault(config),
+        Coach(model.calibration, CoachRules(duplicate, genuine, decision=decision), model.embedder.dimension),
         look,
         folder_rules,
-        model=embedder.model,
-        dimension=embedder.dimension,
+        model=model.embedder.model,
+        dimension=model.embedder.dimension,
         seen=config.state / "gallery.seen",
         utc=utc,
     )
 
 
-def open_unknown(config: Config, embedder: Embedder, calibration: Calibration) -> UnknownVisits | None:
+def open_predecessor(config: Config, model: Model) -> Model | None:
+    """The model that the gallery is of, where that is another than `model` and has a copy; it serves until that has followed.
+
+    Without a copy it is said what that means. Raises GalleryError.
+    """
+    vault = open_vault(config)
+    if vault.model_hint() in (None, model.embedder.model):
+        return None
+    found = vault.load_any().in_force
+    templates = [row for row in found.rows if row.template is not None] if found is not None else []
+    if found is None or found.model == model.embedder.model or not templates:
+        return None
+    try:
+        card_path, backend = copy_of(config.state / "models", found.model)
+        settings = config.model
+        embedder = open_embedder(card_path, backend, settings.threads, config.state / "models", settings.batch_sizes)
+        return Model(embedder, read_card(card_path).calibration, _attributes(card_path))
+    except ModelError as error:
+        log.warning(
+            "the gallery is of the model %s, which cannot serve (%s); photos are embedded anew, and until then nobody is known",
+            found.model, error,
+        )  # fmt: skip
+        if lost := sorted({row.name for row in templates if not row.photo_kept}):
+            log.error(
+                "%s: their photos were not kept, and their templates are of the model %s; photograph them anew, or put it back",
+                ", ".join(lost), found.model,
+            )  # fmt: skip
+        return None
+
+
+def open_succession(
+    config: Config,
+    model: Model,
+    predecessor: Model | None,
+    look: Callable[[Model, OpenedPhoto], PhotoVerdict],
+    utc: Callable[[], datetime],
+    *,
+    read_only: bool = False,
+) -> Succession:
+    """The enrolment folder of the model; while `predecessor` serves that one's, with the new one coming beside it.
+
+    look: judges a photo by a model. Raises GalleryError.
+    """
+    vault = open_vault(config)
+    beside = config.state / "vault-next"
+
+    def folder(of: Model, vault: Vault, *, keep_photos: bool = False, sidecars: bool = True) -> EnrolmentFolder:
+        return open_enrolment(
+            config, of, functools.partial(look, of), utc,
+            vault=vault, read_only=read_only, keep_photos=keep_photos, sidecars=sidecars,
+        )  # fmt: skip
+
+    if predecessor is None or read_only:
+        if beside.is_dir() and not read_only:
+            shutil.rmtree(beside)
+        return Succession(folder(predecessor or model, vault))
+
+    def swap(rows: Sequence[Row]) -> EnrolmentFolder | str:
+        committed = vault.commit(rows, model.embedder.model, model.embedder.dimension)
+        if committed.generation is None:
+            return committed.problem or f"{beside}: cannot be brought into force"
+        shutil.rmtree(beside, ignore_errors=True)
+        return folder(model, vault)
+
+    log.info("%s serves until the gallery is embedded anew by %s", predecessor.embedder.model, model.embedder.model)
+    # Photos are needed until both have enrolled them; what is written beside them is the verdict in force.
+    coming = folder(model, Vault(beside, seal(config)), keep_photos=True, sidecars=False)
+    return Succession(folder(predecessor, vault, keep_photos=True), coming, swap)
+
+
+def keep_model(config: Config, model: Model) -> None:
+    """Keep a copy of the model that serves, for after an update, and of no other."""
+    folder, card_path = config.state / "models", _card_path(config)
+    card = read_card(card_path)
+    if not model.embedder.model.startswith(f"{card.name}:{card.sha256[:16]}/"):
+        return  # a stand-in, of no file
+    try:
+        drop_copies(folder, but=[model.embedder.model])
+        if keep_copy(folder, card_path):
+            log.debug("a copy of the model is in %s", folder)
+    except OSError as error:
+        log.warning(
+            "%s: no copy of the model can be kept (%s); after an update nobody is known until all photos are embedded anew",
+            folder, error.strerror,
+        )  # fmt: skip
+
+
+def open_unknown(config: Config, model: Model) -> UnknownVisits | None:
     """The unknown visitors that are kept; None where none are and none were. Raises GalleryError."""
     folder, keep = config.state / "unknown", timedelta(days=config.privacy.keep_unknown_days)
     if not keep and not folder.is_dir():
         return None
-    return UnknownVisits(folder, seal(config), embedder.model, embedder.dimension, calibration, UnknownRules(keep=keep))
+    embedder = model.embedder
+    return UnknownVisits(folder, seal(config), embedder.model, embedder.dimension, model.calibration, UnknownRules(keep=keep))
 
 
 def personal_stores(config: Config, kept: Kept) -> list[PersonalStore]:
     """Every place that keeps something of people, in the order in which it is deleted: templates after their photos."""
     stores: list[PersonalStore] = [PhotoStore(config.gallery_folder), TemplateStore(kept.folder)]
+    if kept.successor is not None:
+        stores.append(TemplateStore(kept.successor, "templates-of-the-next-model.json"))
     if kept.unknown is not None:
         stores.append(UnknownStore(kept.unknown))
     if config.debug.pictures is not None:
@@ -189,9 +308,18 @@ def seal(config: Config) -> Seal:
     return Seal(vault_key(config.state, os.environ, config.gallery.key_file))
 
 
+def open_vault(config: Config) -> Vault:
+    """The vault of the gallery in force. Raises GalleryError."""
+    return Vault(config.state / "vault", seal(config))
+
+
+def _card_path(config: Config) -> Path:
+    return config.model.card or SHIPPED_CARD
+
+
 def open_model(config: Config) -> tuple[Embedder, ModelCard]:
     """The embedder and the card of the configured model. Raises ModelError."""
-    path = config.model.card or SHIPPED_CARD
+    path = _card_path(config)
     model = config.model
     card = read_card(path)
     embedder = open_embedder(path, model.backend, model.threads, config.state / "models", model.batch_sizes)

@@ -11,6 +11,7 @@ from enum import StrEnum
 from pathlib import Path
 
 from streamd import assembly, desk
+from streamd.assembly import Model
 from streamd.clock import Clock, SystemClock
 from streamd.config import Config
 from streamd.enrolment.images import OpenedPhoto
@@ -18,8 +19,6 @@ from streamd.enrolment.photo import PhotoVerdict
 from streamd.errors import BrokerError, CameraError, StreamdError
 from streamd.events.mqtt import probe
 from streamd.plural import counted
-from streamd.recognition.calibration import Calibration
-from streamd.recognition.embedding import Embedder
 from streamd.vision.capture import Camera, frames
 
 _BROKER_SECONDS = 5.0
@@ -93,22 +92,23 @@ def _writable(part: str, folder: Path, key: str) -> Finding:
 def _model_and_gallery(config: Config) -> Iterator[Finding]:
     try:
         embedder, card = assembly.open_model(config)
-        with desk.judge_of(config, embedder) as look:
-            yield Finding(
-                "model", State.OK, f"{embedder.model}, {embedder.dimension} numbers, from {card.provenance.source.title}"
-            )
-            yield from _gallery(config, embedder, card.calibration, look)
+        model = Model(embedder, card.calibration, assembly.attribute_rules(config))
+        yield Finding("model", State.OK, f"{embedder.model}, {embedder.dimension} numbers, from {card.provenance.source.title}")
+        with desk.judges(config) as look:
+            yield from _gallery(config, model, look)
     except StreamdError as error:
         yield Finding("model", State.FAILED, *_parts(str(error)))
 
 
-def _gallery(
-    config: Config, embedder: Embedder, calibration: Calibration, look: Callable[[OpenedPhoto], PhotoVerdict]
-) -> Iterator[Finding]:
+def _gallery(config: Config, model: Model, look: Callable[[Model, OpenedPhoto], PhotoVerdict]) -> Iterator[Finding]:
     try:
+        predecessor = assembly.open_predecessor(config, model)
+        if predecessor is not None:
+            seen = f"it is of the model {predecessor.embedder.model}, which serves until all photos are embedded anew"
+            yield Finding("gallery", State.OK, seen)
         # The running daemon may be writing now: nothing is written here.
-        folder = assembly.open_enrolment(config, embedder, calibration, look, SystemClock().utc, read_only=True)
-        enrolment = folder.refresh(time.time_ns(), 0, lambda: False).enrolment
+        both = assembly.open_succession(config, model, predecessor, look, SystemClock().utc, read_only=True)
+        enrolment = both.refresh(time.time_ns(), 0, lambda: False).enrolment
     except StreamdError as error:
         yield Finding("gallery", State.FAILED, *_parts(str(error)))
         return

@@ -28,17 +28,19 @@ from typing import Any, Final
 import numpy as np
 
 from streamd import assembly, debug
+from streamd.assembly import Model
 from streamd.clock import Clock, SystemClock, WakingClock, clock_synchronised
 from streamd.config import Config
 from streamd.control import Answer, ControlServer
 from streamd.enrolment.dropping import drop, person_folder
-from streamd.enrolment.folder import Enrolment, EnrolmentFolder, PhotoEvent
+from streamd.enrolment.folder import Enrolment, PhotoEvent
 from streamd.enrolment.guided import WORDS, Ending, Result, check, seen
-from streamd.enrolment.images import Decoder, OpenedPhoto
+from streamd.enrolment.images import Decoder, OpenedPhoto, PhotoReason
 from streamd.enrolment.keeper import GalleryKeeper
 from streamd.enrolment.listing import subject_id
 from streamd.enrolment.photo import PhotoVerdict, judge
 from streamd.enrolment.portrait import cut, photo_name
+from streamd.enrolment.succession import Succession
 from streamd.enrolment.unknown import Look, UnknownRules, UnknownVisit, UnknownVisits, best_looks, surroundings
 from streamd.errors import GalleryError, StreamdError, UnavailableError
 from streamd.events.contract import (
@@ -85,10 +87,13 @@ _EXIT_SOFTWARE: Final = 70  # sysexits.h: an internal fault
 
 @dataclass(frozen=True, slots=True, eq=False)
 class _Request:
-    """A picture to embed, uint8 (150, 150, 3), and whom to tell: a unit vector, or None where the model gave none."""
+    """A picture to embed, uint8 (150, 150, 3), and whom to tell: a template, or None where the model gave none. model: which
+    embeds it; None: the one that serves when its turn comes.
+    """
 
     image: UInt8
-    reply: Callable[[Float32 | None, float], None]
+    reply: Callable[[Template | None, float], None]
+    model: Model | None = None
 
 
 Request = Callable[[Kept, Mapping[str, Any]], Answer]
@@ -125,11 +130,13 @@ class Daemon:
         """
         self._config = config
         self._sink = sink
-        self._embedder = embedder
+        self._configured = Model(embedder, calibration, assembly.attribute_rules(config))
+        self._predecessor: Model | None = None
+        self._serving = self._configured
+        """The model of the gallery in force; changes with the gallery, under the visits' lock."""
         self._stopping = threading.Event()
         self._clock = clock or SystemClock(self._stopping)
         self._on_tick = on_tick
-        self._calibration = calibration
         self._boot = boot
         self._sequence = itertools.count(1)
         self._fault: BaseException | None = None
@@ -150,8 +157,8 @@ class Daemon:
         self._enrolment = Enrolment(empty)
         self._analyser: FaceAnalyser | None = None
         self._photos_at = float("-inf")
+        self._model_kept = False
         self._decoder = Decoder()
-        self._attribute_rules = assembly.attribute_rules(config)
         self._keeper = GalleryKeeper(
             config.gallery_folder,
             self._open_folder,
@@ -175,6 +182,7 @@ class Daemon:
         self._requests = requests or {}
         self._control: ControlServer | None = None
         self._unknown: UnknownVisits | None = None
+        self._unknown_of: Model | None = None
         self._looks: dict[int, tuple[Look, ...]] = {}
         self._threads: list[threading.Thread] = []
         self._metrics: MetricsServer | None = None
@@ -408,16 +416,16 @@ class Daemon:
         return None if box is None else surroundings(taken.picture, box)
 
     def _request(self, crop: Crop, frame: Frame | None, tracks: tuple[Track, ...], photo: bytes | None) -> None:
-        def compared(vector: Float32 | None, finished: float) -> None:
-            if vector is None:
+        def compared(template: Template | None, finished: float) -> None:
+            if template is None:
                 self.tally.count("invalid_templates")
                 return
             with self._visits_lock:
-                announcements = self._visits.compared(crop, Template(vector, self._embedder.model), finished)
+                announcements = self._visits.compared(crop, template, finished)
                 self._announce(announcements)
                 visit = self._visits.visit_of(crop.camera, crop.track)
-                if photo is not None and visit is not None:
-                    looks = (*self._looks.get(visit, ()), Look(vector, crop.quality, photo, crop.wall))
+                if photo is not None and visit is not None and template.model == self._serving.embedder.model:
+                    looks = (*self._looks.get(visit, ()), Look(template.vector, crop.quality, photo, crop.wall))
                     self._looks[visit] = best_looks(looks, _LOOKS_KEPT)
             self.tally.count("comparisons")
             self.tally.observe("capture_to_comparison_seconds", finished - crop.captured)
@@ -432,16 +440,20 @@ class Daemon:
     # Embedding, comparing, deciding
 
     def _embed(self) -> None:
-        """The body of the embedder's thread, the only one that runs the model."""
+        """The body of the embedder's thread, the only one that runs a model."""
         while not self._stopping.is_set():
             batch = self._batcher.take(1.0)
             self.heartbeats.beat("embedder", self._clock.monotonic(), _WORKER_GOOD_FOR)
             if not batch:
                 continue
-            vectors = self._embedder.embed([request.image for request in batch])
-            finished = self._clock.monotonic()
-            for request, vector in zip(batch, vectors, strict=True):
-                request.reply(vector if np.isfinite(vector).all() else None, finished)
+            serving = self._serving
+            for model in dict.fromkeys(request.model or serving for request in batch):
+                embedder = model.embedder
+                requests = [request for request in batch if (request.model or serving) is model]
+                vectors = embedder.embed([request.image for request in requests])
+                finished = self._clock.monotonic()
+                for request, vector in zip(requests, vectors, strict=True):
+                    request.reply(Template(vector, embedder.model) if np.isfinite(vector).all() else None, finished)
 
     def _announce(self, announcements: list[Announcement]) -> None:
         """Hand decisions over, under the visits' lock: none may follow on the word that its subject has been taken out."""
@@ -471,7 +483,7 @@ class Daemon:
             decided=self._clock.utc(),
             max_age=self._config.mqtt.max_age_seconds,
             latency=max(0.0, latency),
-            model=self._embedder.model,
+            model=self._serving.embedder.model,
             gallery_generation=announcement.gallery_generation,
         )
         self._sink.publish_event(event, announcement.settled)
@@ -503,25 +515,38 @@ class Daemon:
             return
         ended = departure.wall
         visit = UnknownVisit(self._visit_id(departure.visit), departure.camera, departure.started, ended, looks)
+        seen_by = self._serving
 
-        def add(_folder: EnrolmentFolder) -> None:
-            if self._unknown is not None and (problem := self._unknown.add(visit, self._clock.utc()).problem):
+        def add(_folder: Succession) -> None:
+            strangers = self._strangers() if seen_by is self._serving else None
+            if strangers is not None and (problem := strangers.add(visit, self._clock.utc()).problem):
                 log.warning("%s", problem)
 
         self._keeper.ask(add)
 
     # The gallery
 
-    def _open_folder(self) -> EnrolmentFolder:
+    def _open_folder(self) -> Succession:
         """Called on the gallery's thread, which owns all of it."""
-        self._unknown = assembly.open_unknown(self._config, self._embedder, self._calibration)
-        for problem in self._unknown.problems if self._unknown is not None else ():
-            log.warning("%s", problem)
-        return assembly.open_enrolment(self._config, self._embedder, self._calibration, self._look_at_photo, self._clock.utc)
+        self._predecessor = assembly.open_predecessor(self._config, self._configured)
+        return assembly.open_succession(self._config, self._configured, self._predecessor, self._look_at_photo, self._clock.utc)
 
-    def _look_at_photo(self, photo: OpenedPhoto) -> PhotoVerdict:
-        analyser = self._prepare()
-        return judge(self._decoder.decode(photo), analyser, self._embed_photo, self._attribute_rules)
+    def _strangers(self) -> UnknownVisits | None:
+        """The unknown visitors that are kept, of the model that serves; opened when first asked for, since ten thousand of them
+        take a second that the start need not wait for. For the gallery's thread.
+        """
+        if self._unknown_of is not self._serving:
+            self._unknown = assembly.open_unknown(self._config, self._serving)
+            self._unknown_of = self._serving
+            for problem in self._unknown.problems if self._unknown is not None else ():
+                log.warning("%s", problem)
+        return self._unknown
+
+    def _look_at_photo(self, model: Model, photo: OpenedPhoto) -> PhotoVerdict:
+        return self._judge_photo(self._decoder.decode(photo), self._prepare(), model)
+
+    def _judge_photo(self, image: UInt8 | PhotoReason, analyser: FaceAnalyser, model: Model) -> PhotoVerdict:
+        return judge(image, analyser, functools.partial(self._embed_photo, model=model), model.attributes)
 
     def _prepare(self) -> FaceAnalyser:
         """Have the decoder and the networks ready for photos."""
@@ -532,9 +557,14 @@ class Daemon:
         return self._analyser
 
     def _rest(self) -> None:
-        """Let go of both once no photo has come for a while, and of unknown visitors once their time is over."""
-        if self._unknown is not None:
-            self._unknown.expire(self._clock.utc())
+        """Let go of both once no photo has come for a while, and of unknown visitors once their time is over. A copy of the
+        model is kept for the time after an update.
+        """
+        if (strangers := self._strangers()) is not None:
+            strangers.expire(self._clock.utc())
+        if not self._model_kept and self._predecessor is None:
+            assembly.keep_model(self._config, self._configured)
+            self._model_kept = True
         if self._clock.monotonic() - self._photos_at >= _IDLE_SECONDS or self._stopping.is_set():
             self._decoder.close()
             if self._analyser is not None:
@@ -552,7 +582,7 @@ class Daemon:
 
     def _ask(self, request: Request, asked: Mapping[str, Any]) -> Iterator[Answer]:
         """What the control socket asks, done on the gallery's thread, which owns the folder."""
-        answer = self._keeper.ask(lambda folder: request(Kept(folder, self._unknown), asked))
+        answer = self._keeper.ask(lambda both: request(Kept(both.serving, self._strangers(), both.successor), asked))
         while not self._stopping.is_set():
             self._control_moves()
             with contextlib.suppress(TimeoutError):
@@ -583,11 +613,11 @@ class Daemon:
         photos: dict[int, bytes] = {}
         for taken in result.pictures:
             image = cut(taken.frame.image, taken.box, taken.others)
-            verdict = None if image is None else judge(image, analyser, self._embed_photo, self._attribute_rules)
+            verdict = None if image is None else self._judge_photo(image, analyser, self._serving)
             vectors.append(None if verdict is None else verdict.vector)
             if image is not None:
                 photos[id(taken)] = jpeg(image)
-        checked = check(result, vectors, self._calibration.log_likelihood_ratio)
+        checked = check(result, vectors, self._serving.calibration.log_likelihood_ratio)
         try:
             for taken in checked.pictures:
                 name = photo_name(guided.camera, taken.pose, taken.frame.wall)
@@ -617,26 +647,39 @@ class Daemon:
         before = self._enrolment
         with self._visits_lock:
             self._enrolment = now
-            if now.gallery is not before.gallery:
+            if now.gallery.model != before.gallery.model:
+                self._change_model(now)
+            elif now.gallery is not before.gallery:
                 self._announce(self._visits.gallery_changed(now.gallery, self._clock.monotonic()))
+        if self._serving is self._configured and self._predecessor is not None:
+            self._predecessor, self._model_kept = None, False
         for subject in set(before.gallery.names).difference(now.gallery.names):
             self._sink.forget(subject)
         self._publish_gallery(before, judged)
 
-    def _embed_photo(self, image: UInt8) -> Template | None:
-        """One crop through the embedder's thread; None when the daemon stops or the model gave nothing."""
-        answered = threading.Event()
-        answers: list[Float32 | None] = []
+    def _change_model(self, now: Enrolment) -> None:
+        """Gallery, embedder and calibration change hands at once, under the visits' lock."""
+        models = (self._configured, *([self._predecessor] if self._predecessor is not None else []))
+        self._serving = next(model for model in models if model.embedder.model == now.gallery.model)
+        self._visits.model_changed(now.gallery, self._serving.calibration)
+        self._looks.clear()
 
-        def reply(vector: Float32 | None, _: float) -> None:
-            answers.append(vector)
+    def _embed_photo(self, image: UInt8, model: Model | None = None) -> Template | None:
+        """One crop through the embedder's thread, by the model that serves if none is given; None when the daemon stops or the
+        model gave nothing.
+        """
+        answered = threading.Event()
+        answers: list[Template | None] = []
+
+        def reply(template: Template | None, _: float) -> None:
+            answers.append(template)
             answered.set()
 
         while not self._stopping.is_set():
-            self._batcher.put(_Request(image, reply))
+            self._batcher.put(_Request(image, reply, model))
             # Asked again if it was dropped in favour of newer crops.
             if answered.wait(2.0):
-                return Template(answers[0], self._embedder.model) if answers[0] is not None else None
+                return answers[0]
         return None
 
     def _publish_gallery(self, before: Enrolment, judged: tuple[PhotoEvent, ...]) -> None:

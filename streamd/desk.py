@@ -17,6 +17,7 @@ from typing import Any, Final
 import numpy as np
 
 from streamd import assembly, people
+from streamd.assembly import Model
 from streamd.clock import SystemClock
 from streamd.config import Config
 from streamd.control import Answer, ask
@@ -25,11 +26,9 @@ from streamd.enrolment.folder import Overview, PhotoEvent
 from streamd.enrolment.images import SUFFIXES, Decoder, OpenedPhoto
 from streamd.enrolment.photo import PhotoVerdict, judge
 from streamd.enrolment.unknown import Removed, Visitor
-from streamd.enrolment.vault import Vault
 from streamd.errors import GalleryError, UnavailableError
 from streamd.people import Kept
 from streamd.plural import counted
-from streamd.recognition.embedding import Embedder
 from streamd.state import locked_state
 from streamd.values import Template, UInt8
 from streamd.vision.analysis import FaceAnalyser
@@ -54,13 +53,13 @@ def do(command: str, kept: Kept, config: Config, asked: Mapping[str, Any]) -> An
 
 
 def _forget(kept: Kept, config: Config, asked: Mapping[str, Any]) -> Answer:
-    person = people.find(kept.folder, config.gallery_folder, str(asked.get("subject", "")))
+    person = people.find(kept, config.gallery_folder, str(asked.get("subject", "")))
     done = people.forget(person, assembly.personal_stores(config, kept), config.state, [assembly.seal(config)])
     return {"ok": not done.found, "message": done.sentence, **asdict(done)}
 
 
 def _export(kept: Kept, config: Config, asked: Mapping[str, Any]) -> Answer:
-    person = people.find(kept.folder, config.gallery_folder, str(asked.get("subject", "")))
+    person = people.find(kept, config.gallery_folder, str(asked.get("subject", "")))
     into = Path(str(asked.get("into", "")))
     files = people.export(person, assembly.personal_stores(config, kept), into)
     return {"ok": True, "message": f"{into}: {counted(len(files), 'file')} of {person.name}", "files": files}
@@ -169,35 +168,43 @@ def _is_running(config: Config) -> bool:
 @contextlib.contextmanager
 def opened(config: Config, *, read_only: bool = False, judging: bool = False) -> Iterator[Kept]:
     """The enrolment folder as it stands; with `judging` its new photos are judged first. Raises UnavailableError."""
-    embedder, card = assembly.open_model(config)
+    model = open_model(config)
+    predecessor = assembly.open_predecessor(config, model)
     clock = SystemClock()
-    if not judging:
+    with contextlib.ExitStack() as stack:
+        if judging:
+            looks = stack.enter_context(judges(config))
+        else:
 
-        def never(_photo: OpenedPhoto) -> PhotoVerdict:
-            raise AssertionError("no photo is judged here")
+            def looks(_model: Model, _photo: OpenedPhoto) -> PhotoVerdict:
+                raise AssertionError("no photo is judged here")
 
-        folder = assembly.open_enrolment(config, embedder, card.calibration, never, clock.utc, read_only=read_only)
-        folder.refresh(time.time_ns(), 0, lambda: True)
-        yield Kept(folder, assembly.open_unknown(config, embedder, card.calibration))
-        return
-    with judge_of(config, embedder) as look:
-        folder = assembly.open_enrolment(config, embedder, card.calibration, look, clock.utc, read_only=read_only)
-        folder.refresh(time.time_ns(), 0, lambda: False)
-        yield Kept(folder, assembly.open_unknown(config, embedder, card.calibration))
+        both = assembly.open_succession(config, model, predecessor, looks, clock.utc, read_only=read_only)
+        both.refresh(time.time_ns(), 0, lambda: not judging)
+        serving = model if both.enrolment.gallery.model == model.embedder.model else predecessor or model
+        yield Kept(both.serving, assembly.open_unknown(config, serving), both.successor)
+
+
+def open_model(config: Config) -> Model:
+    """The configured model. Raises ModelError."""
+    embedder, card = assembly.open_model(config)
+    return Model(embedder, card.calibration, assembly.attribute_rules(config))
 
 
 @contextlib.contextmanager
-def judge_of(config: Config, embedder: Embedder) -> Iterator[Callable[[OpenedPhoto], PhotoVerdict]]:
-    """What judges photos, outside of the daemon; the thread may open no socket afterwards. Raises ModelError."""
-
-    def embed(image: UInt8) -> Template | None:
-        vector = embedder.embed([image])[0]
-        return Template(vector, embedder.model) if np.isfinite(vector).all() else None
-
-    rules = assembly.attribute_rules(config)
+def judges(config: Config) -> Iterator[Callable[[Model, OpenedPhoto], PhotoVerdict]]:
+    """What judges photos by a model, outside of the daemon; the thread may open no socket afterwards. Raises ModelError."""
     detection, quality = assembly.detection_rules(config), assembly.quality_rules(config)
     with FaceAnalyser(detection, quality) as analyser, Decoder() as decoder:
-        yield lambda photo: judge(decoder.decode(photo), analyser, embed, rules)
+
+        def look(model: Model, photo: OpenedPhoto) -> PhotoVerdict:
+            def embed(image: UInt8) -> Template | None:
+                vector = model.embedder.embed([image])[0]
+                return Template(vector, model.embedder.model) if np.isfinite(vector).all() else None
+
+            return judge(decoder.decode(photo), analyser, embed, model.attributes)
+
+        yield look
 
 
 def look_at(config: Config, who: str | None) -> tuple[tuple[Overview, ...], tuple[str, ...]]:
@@ -206,7 +213,7 @@ def look_at(config: Config, who: str | None) -> tuple[tuple[Overview, ...], tupl
         folder = kept.folder
         found = folder.overview()
         if who is not None:
-            subject = people.find(folder, config.gallery_folder, who).subject
+            subject = people.find(kept, config.gallery_folder, who).subject
             found = tuple(one for one in found if one.subject == subject)
         return found, folder.confusable
 
@@ -233,7 +240,7 @@ def enrol(config: Config, who: str, files: Sequence[Path]) -> list[Dropped]:
 
 def backup(config: Config, file: Path, passphrase: str | None) -> Answer:
     """Write the gallery, sealed, into one file; beside the daemon too. Raises GalleryError."""
-    problem = Vault(config.state / "vault", assembly.seal(config)).backup(file.absolute(), passphrase)
+    problem = assembly.open_vault(config).backup(file.absolute(), passphrase)
     if problem is not None:
         raise GalleryError(problem)
     key = "the passphrase" if passphrase is not None else "the vault's key, which you keep elsewhere"
@@ -243,7 +250,7 @@ def backup(config: Config, file: Path, passphrase: str | None) -> Answer:
 def restore(config: Config, file: Path, passphrase: str | None) -> Answer:
     """Bring a backup into force, once all of it is verified; the daemon must not run. Raises UnavailableError."""
     with locked_state(config.state):
-        loaded = Vault(config.state / "vault", assembly.seal(config)).restore(file, passphrase=passphrase)
+        loaded = assembly.open_vault(config).restore(file, passphrase=passphrase)
     if loaded.in_force is None:
         raise GalleryError(loaded.problem or f"{file}: cannot be restored")
     photos = sum(row.template is not None for row in loaded.in_force.rows)

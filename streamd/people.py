@@ -32,24 +32,30 @@ from streamd.values import Float32
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Kept:
-    """What is kept of people, opened: who is enrolled, and the unknown, None where none are kept."""
+    """What is kept of people, opened: who is enrolled, and the unknown, None where none are kept. successor: the same people
+    by another model, while they are embedded anew.
+    """
 
     folder: EnrolmentFolder
     unknown: UnknownVisits | None
+    successor: EnrolmentFolder | None = None
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Person:
-    """Somebody of whom something is kept. subject: their id. folders: the names of their folders. rows: their photos'."""
+    """Somebody of whom something is kept. subject: their id. folders: the names of their folders. rows: their photos', of the
+    model in force; coming: of the one that follows it.
+    """
 
     subject: str
     name: str
     folders: tuple[str, ...]
     rows: tuple[Row, ...]
+    coming: tuple[Row, ...] = ()
 
     @property
     def templates(self) -> tuple[Float32, ...]:
-        """Their templates, float32 (D,) each."""
+        """Their templates of the model in force, float32 (D,) each."""
         return tuple(row.template for row in self.rows if row.template is not None)
 
 
@@ -87,8 +93,9 @@ class Forgotten:
         )
 
 
-def find(folder: EnrolmentFolder, path: Path, who: str) -> Person:
+def find(kept: Kept, path: Path, who: str) -> Person:
     """The person with this id or name, of the enrolment folder at `path`. Raises GalleryError where there is none."""
+    folder = kept.folder
     people = list_folder(path).people
     by_id = {person.subject: person.name for person in people}
     rows = folder.rows
@@ -99,7 +106,9 @@ def find(folder: EnrolmentFolder, path: Path, who: str) -> Person:
         known = ", ".join(sorted(subjects)) or "nobody"
         raise GalleryError(f"there is no {who!r} in {path}; there is: {known}")
     folders = tuple(person.place for person in people if person.subject == subject)
-    return Person(subject, names[subject], folders, tuple(row for row in rows if row.subject == subject))
+    coming = kept.successor.rows if kept.successor is not None else ()
+    of_them, to_come = (tuple(row for row in some if row.subject == subject) for some in (rows, coming))
+    return Person(subject, names[subject], folders, of_them, to_come)
 
 
 def forget(person: Person, stores: Sequence[PersonalStore], state: Path, seals: Sequence[Seal]) -> Forgotten:
@@ -137,8 +146,9 @@ def export(person: Person, stores: Sequence[PersonalStore], into: Path) -> list[
 
 def _traces(person: Person) -> list[bytes | re.Pattern[bytes]]:
     """What a person's data would be recognised by: templates and digests bit for bit, names as whole words."""
-    exact: list[bytes | re.Pattern[bytes]] = [template.tobytes() for template in person.templates]
-    exact += [bytes.fromhex(row.digest) for row in person.rows]
+    rows = (*person.rows, *person.coming)
+    exact: list[bytes | re.Pattern[bytes]] = [row.template.tobytes() for row in rows if row.template is not None]
+    exact += [bytes.fromhex(row.digest) for row in rows]
     words = {person.subject, person.name, *person.folders}
     for word in words:
         text = re.escape(os.fsencode(word))
@@ -169,15 +179,18 @@ class PhotoStore:
 
 
 class TemplateStore:
-    """The rows of the vault: templates, verdicts and settings."""
+    """The rows of a vault: templates, verdicts and settings. file: what they are handed out as."""
 
-    def __init__(self, folder: EnrolmentFolder) -> None:
+    def __init__(self, folder: EnrolmentFolder, file: str = "templates.json") -> None:
         self._folder = folder
+        self._file = file
 
     def forget(self, person: Person) -> list[str]:
         """See `PersonalStore`; the photos must be gone before."""
+        rows = self._of(person)
         self._folder.forget(person.subject)
-        return [f"{counted(len(person.rows), 'verdict')}, {counted(len(person.templates), 'template')}"]
+        templates = sum(row.template is not None for row in rows)
+        return [f"{counted(len(rows), 'verdict')}, {counted(templates, 'template')}"]
 
     def export(self, person: Person, into: Path) -> list[str]:
         """See `PersonalStore`."""
@@ -190,10 +203,13 @@ class TemplateStore:
                 "reasons": row.reasons,
                 "template": None if row.template is None else [round(float(value), 6) for value in row.template],
             }
-            for row in person.rows
+            for row in self._of(person)
         ]
-        (into / "templates.json").write_text(json.dumps(told, indent=1, ensure_ascii=False) + "\n")
-        return ["templates.json"]
+        (into / self._file).write_text(json.dumps(told, indent=1, ensure_ascii=False) + "\n")
+        return [self._file]
+
+    def _of(self, person: Person) -> list[Row]:
+        return [row for row in self._folder.rows if row.subject == person.subject]
 
 
 class UnknownStore:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 import os
 import signal
@@ -157,7 +158,8 @@ def test_sighup_looks_at_the_enrolment_folder(house: House) -> None:
 
 
 def test_what_a_thread_cannot_handle_ends_the_service_which_says_goodbye(house: House) -> None:
-    house.service.daemon._embedder = Watched(lambda: 1 // 0)
+    daemon = house.service.daemon
+    daemon._serving = dataclasses.replace(daemon._serving, embedder=Watched(lambda: 1 // 0))
 
     def story() -> None:
         with asking_for_a_template(house.service.daemon):

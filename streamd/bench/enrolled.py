@@ -49,5 +49,6 @@ def enrol(config_file: Path, photos: int) -> None:
         person = data.partition(b" ")[0].decode(errors="replace")
         return PhotoVerdict((), template(person, data, embedder.dimension), LOOKS)
 
-    enrolment = assembly.open_enrolment(config, embedder, card.calibration, look, SystemClock().utc)
+    model = assembly.Model(embedder, card.calibration, assembly.attribute_rules(config))
+    enrolment = assembly.open_enrolment(config, model, look, SystemClock().utc)
     enrolment.refresh(time.time_ns(), 0, lambda: False)

@@ -237,7 +237,9 @@ class EnrolmentFolder:
             settles_in = settle_ns
         news: tuple[PhotoEvent, ...] = ()
         if plan.gone or judged or settled or not self._committed or self._enrolment.problem is not None:
-            news = self._put_in_force(plan.gone, judged, waiting)
+            # The first commit, and one after another failed: what lies there may have been kept until now.
+            lying = () if self._committed else tuple(file.photo for file in listing.photos if self._is_current(file))
+            news = self._put_in_force(plan.gone, judged, waiting, lying)
         elif waiting != self._enrolment.waiting:
             self._enrolment = dataclasses.replace(self._enrolment, waiting=waiting)
         elif not waiting and len(self._known) <= _COACHED_AHEAD:
@@ -253,6 +255,17 @@ class EnrolmentFolder:
     def rows(self) -> tuple[Row, ...]:
         """The rows of all photos that were judged by what they show."""
         return tuple(self._rows())
+
+    @property
+    def vault_rows(self) -> tuple[Row, ...]:
+        """All that a generation of the vault holds: the photos' rows, what is said of people, by what photos were judged."""
+        basis = Row("", "", _BASIS, self._basis, 0, 0, (), None, None, 0, self._utc())
+        return (basis, *self._rows(), *self._setting_rows())
+
+    def write_sidecars(self) -> None:
+        """Write the verdict beside every photo, whether it is news or not."""
+        if self._sidecars is not None:
+            self._sidecars.write({self._places[photo]: self._event(photo) for photo in self._known if photo in self._places})
 
     def verdict(self, photo: str) -> PhotoEvent | None:
         """What is said about a photo; None where it was not judged yet."""
@@ -471,8 +484,12 @@ class EnrolmentFolder:
     def _rows(self) -> Iterator[Row]:
         return (known for known in self._known.values() if isinstance(known, Row))
 
-    def _put_in_force(self, gone: Sequence[str], judged: Mapping[str, Row | _Passing], waiting: int) -> tuple[PhotoEvent, ...]:
-        """Take out, add, coach, commit, and make it the enrolment; the photos whose verdict is news."""
+    def _put_in_force(
+        self, gone: Sequence[str], judged: Mapping[str, Row | _Passing], waiting: int, lying: Iterable[str] = ()
+    ) -> tuple[PhotoEvent, ...]:
+        """Take out, add, coach, commit, and make it the enrolment; the photos whose verdict is news. lying: photos that were
+        enrolled before and are there still, to be deleted where photos are not kept.
+        """
         leaving = [photo for photo in (*gone, *judged) if isinstance(self._known.get(photo), Row)]
         if leaving or judged:
             self._ensure_coached()
@@ -492,7 +509,7 @@ class EnrolmentFolder:
                     moved.add(photo)
                 self._known[photo] = dataclasses.replace(row, notes=notes.write(verdict))
         enrolled = []
-        for photo in changed.union(judged) if not self._rules.keep_photos else ():
+        for photo in changed.union(judged, lying) if not self._rules.keep_photos else ():
             row = self._known.get(photo)
             if isinstance(row, Row) and self._is_used(photo):
                 self._known[photo] = dataclasses.replace(row, photo_kept=False)
@@ -519,9 +536,7 @@ class EnrolmentFolder:
     def _commit(self, *, drop_older: bool) -> Committed:
         if self._rules.read_only:
             return Committed(None)
-        basis = Row("", "", _BASIS, self._basis, 0, 0, (), None, None, 0, self._utc())
-        rows = [basis, *self._rows(), *self._setting_rows()]
-        committed = self._vault.commit(rows, self._model, self._dimension, drop_older=drop_older)
+        committed = self._vault.commit(self.vault_rows, self._model, self._dimension, drop_older=drop_older)
         if committed.problem is not None and committed.problem != self._enrolment.problem:
             log.error("%s", committed.problem)
         return committed

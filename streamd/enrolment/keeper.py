@@ -15,12 +15,12 @@ from collections.abc import Callable, Iterator
 from concurrent.futures import Future
 from contextlib import suppress
 from pathlib import Path
-from typing import Final, TypeVar
+from typing import Final, Generic, Protocol, TypeVar
 
 import watchfiles
 
 from streamd.clock import Clock
-from streamd.enrolment.folder import Enrolment, EnrolmentFolder, PhotoEvent
+from streamd.enrolment.folder import Enrolment, PhotoEvent, Refreshed
 from streamd.enrolment.listing import is_remote
 from streamd.enrolment.words import SIDECAR_SUFFIX
 
@@ -36,10 +36,23 @@ _OVERHEAD: Final = 0.1  # share of the time that making galleries may take while
 _GOOD_FOR: Final = 60.0  # seconds for which a sign of life holds
 _NICENESS: Final = 10
 
+
+class Refreshable(Protocol):
+    """A folder that is looked at again and again, as `EnrolmentFolder` says."""
+
+    @property
+    def enrolment(self) -> Enrolment:
+        """What is in force."""
+
+    def refresh(self, now_ns: int, settle_ns: int, out_of_time: Callable[[], bool]) -> Refreshed:
+        """Look at it once."""
+
+
 Answer = TypeVar("Answer")
+Folder = TypeVar("Folder", bound=Refreshable)
 
 
-class GalleryKeeper:
+class GalleryKeeper(Generic[Folder]):
     """Runs an `EnrolmentFolder`; `run` is the thread's body, everything else may be called from any thread.
 
     open_folder: makes the folder on the keeper's own thread. prepare: makes what judging photos needs, called when a photo is
@@ -50,7 +63,7 @@ class GalleryKeeper:
     def __init__(
         self,
         folder: Path,
-        open_folder: Callable[[], EnrolmentFolder],
+        open_folder: Callable[[], Folder],
         prepare: Callable[[], object],
         close_idle: Callable[[], None],
         in_force: Callable[[Enrolment, tuple[PhotoEvent, ...]], None],
@@ -76,7 +89,7 @@ class GalleryKeeper:
         self._progress = progress
         self._stopping = threading.Event()
         self._look = threading.Event()
-        self._tasks: queue.SimpleQueue[Callable[[EnrolmentFolder], None]] = queue.SimpleQueue()
+        self._tasks: queue.SimpleQueue[Callable[[Folder], None]] = queue.SimpleQueue()
         self._changes: Iterator[set[watchfiles.main.FileChange]] | None = None
         logging.getLogger("watchfiles").setLevel(logging.WARNING)  # it tells how many changes there were, at every one
         self._unwatched = False
@@ -93,11 +106,11 @@ class GalleryKeeper:
         """Look at the folder now."""
         self._look.set()
 
-    def ask(self, task: Callable[[EnrolmentFolder], Answer]) -> Future[Answer]:
+    def ask(self, task: Callable[[Folder], Answer]) -> Future[Answer]:
         """Have something done with the folder on the keeper's thread, between two looks."""
         answer: Future[Answer] = Future()
 
-        def run(folder: EnrolmentFolder) -> None:
+        def run(folder: Folder) -> None:
             if answer.set_running_or_notify_cancel():
                 try:
                     answer.set_result(task(folder))
@@ -131,7 +144,7 @@ class GalleryKeeper:
                 self._look.wait(max(0.01, settles_in - (self._clock.monotonic() - began)))
         self._changes = None
 
-    def _run_tasks(self, folder: EnrolmentFolder) -> None:
+    def _run_tasks(self, folder: Folder) -> None:
         while True:
             try:
                 task = self._tasks.get_nowait()
@@ -139,7 +152,7 @@ class GalleryKeeper:
                 return
             task(folder)
 
-    def _refresh(self, folder: EnrolmentFolder, slice_seconds: float) -> tuple[float | None, float]:
+    def _refresh(self, folder: Folder, slice_seconds: float) -> tuple[float | None, float]:
         """One look; when a photo that is being written may have settled, and the seconds that were not spent judging."""
         began = self._clock.monotonic()
         judging = 0.0

@@ -40,12 +40,14 @@ KEY_FILE: Final = "vault.key"
 MAGIC: Final = b"streamd\x01"
 """What every sealed file begins with; its last byte is the version of the format."""
 
+HEADER: Final = 512
+"""Bytes of a sealed file before what is sealed."""
+
 _CHUNK: Final = 1 << 20  # bytes at once, some milliseconds: the library lets no other thread run meanwhile
-_HEADER: Final = 512
 _TAG: Final = 16
 _KEY_ID: Final = slice(8, 16)
 _NONCE: Final = slice(16, 28)
-_LABEL: Final = slice(28, _HEADER)
+_LABEL: Final = slice(28, HEADER)
 
 # About 0.4 s and 128 MB for one guess on this class of machine; OWASP's first recommendation for scrypt. They belong to the
 # format and are not read from a file, which could otherwise ask for any amount of memory before anything is verified.
@@ -112,13 +114,13 @@ class Seal:
     def unseal(self, blob: Bytes, purpose: str | None = None) -> Unsealed | SealFault:
         """What is in a blob of that purpose (None: of any), or why it cannot be had."""
         view = memoryview(blob)
-        header = bytes(view[:_HEADER])
-        if len(view) < _HEADER + _TAG or not header.startswith(MAGIC):
+        header = bytes(view[:HEADER])
+        if len(view) < HEADER + _TAG or not header.startswith(MAGIC):
             return SealFault.DAMAGED
         decryptor = Cipher(self._algorithm, modes.GCM(header[_NONCE], bytes(view[-_TAG:]))).decryptor()
         decryptor.authenticate_additional_data(header)
-        data = _room(len(view) - _HEADER)
-        end = _through(decryptor.update_into, [view[_HEADER:-_TAG]], data)
+        data = _room(len(view) - HEADER)
+        end = _through(decryptor.update_into, [view[HEADER:-_TAG]], data)
         try:
             decryptor.finalize()
         except InvalidTag:
@@ -129,6 +131,15 @@ class Seal:
     def made(self, header: bytes) -> bool:
         """Whether a blob says that it was sealed under this key; only a hint, as nothing is verified."""
         return header[_KEY_ID] == self._key_id
+
+
+def label_of(blob: Bytes) -> Label | None:
+    """What a sealed blob says that it is, by its first 512 bytes: a hint, as nothing is verified. None: it says nothing."""
+    header = bytes(memoryview(blob)[:HEADER])
+    try:
+        return Label(**json.loads(header[_LABEL])) if header.startswith(MAGIC) else None
+    except (ValueError, TypeError):
+        return None
 
 
 def _room(size: int) -> memoryview:

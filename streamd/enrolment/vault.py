@@ -37,7 +37,7 @@ from typing import Final
 
 from streamd.enrolment.disk import TEMPORARY, Disk, replace_whole
 from streamd.enrolment.rows import Row, decode, encode
-from streamd.enrolment.seal import Label, Seal, SealFault, Unsealed, passphrase_key
+from streamd.enrolment.seal import HEADER, Label, Seal, SealFault, Unsealed, label_of, passphrase_key
 from streamd.errors import GalleryError
 
 GALLERY: Final = "gallery"
@@ -132,6 +132,17 @@ class Vault:
             raise GalleryError(
                 f"{folder}: the vault's folder cannot be made ({error.strerror}); mend the permissions of {folder.parent}"
             ) from None
+
+    def model_hint(self) -> str | None:
+        """The model that the newest generation says it is of, read without opening it: a hint, as nothing is verified."""
+        try:
+            for number in reversed(self._numbers()):
+                with self._path(number).open("rb") as file:
+                    label = label_of(file.read(HEADER))
+                return None if label is None else label.model
+        except OSError:
+            return None
+        return None
 
     def load(self, model: str, dimension: int) -> Loaded:
         """What is in force for this model; `load_any` says what another model's generation holds."""

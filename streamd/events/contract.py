@@ -295,7 +295,9 @@ class GalleryState(Payload):
     templates: Annotated[int, About("photos in use", low=0)]
     generation: Annotated[int, About("counts the changes", low=0)]
     changed: Annotated[datetime | None, About("the last change; null before the first")]
-    waiting: Annotated[int, About("photos that are still to be judged", low=0)] = 0
+    waiting: Annotated[
+        int, About("photos that are still to be judged, also those by a new model while the one before serves", low=0)
+    ] = 0
     refused: Annotated[int, About("photos that are not used", low=0)] = 0
     problems: Annotated[tuple[PhotoProblem, ...], About("the first hundred photos that are not used")] = ()
     confusable: Annotated[tuple[str, ...], About("people whom the door may confuse, one sentence for each pair")] = ()

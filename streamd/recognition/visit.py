@@ -174,8 +174,8 @@ class Visits:
     def compared(self, crop: Crop, template: Template, finished: float) -> list[Announcement]:
         """A good crop's template has come back; returns what it settles."""
         visit = self._of_track(crop.camera, crop.track)
-        if visit is None:
-            return []
+        if visit is None or template.model != self._gallery.model:
+            return []  # of a model that has just been replaced: it says nothing to the templates in force
         owner = self._owner(visit, template.vector, crop)
         if owner is None:
             return []
@@ -216,6 +216,16 @@ class Visits:
                 if now - visit.comparisons[-1].captured <= _FRESH_SECONDS:
                     announcements += self._judge(visit, now)
         return announcements
+
+    def model_changed(self, gallery: Gallery, calibration: Calibration) -> None:
+        """A gallery of another model is in force: the evidence of every visit begins anew, since no two of their templates can
+        be compared. What was said stands while its subject is enrolled.
+        """
+        self._gallery, self._calibration = gallery, calibration
+        for visit in self._open:
+            visit.comparisons, visit.foreign = [], 0
+            if visit.decision is not None and visit.decision.subject not in (None, *gallery.names):
+                visit.decision, visit.told = None, False
 
     def tick(self, now: float) -> tuple[list[Announcement], list[Departure]]:
         """End what has been out of view for long enough; a visit without a decision gets one."""

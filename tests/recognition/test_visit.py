@@ -56,6 +56,7 @@ class Door:
     now: float = 0.0
     crops: int = 0
     quality: Quality = GOOD
+    model: str = "model"
 
     def __post_init__(self) -> None:
         self.visits = Visits(self.rules, Shifted(), self.enrolled, itertools.count(1).__next__)
@@ -76,7 +77,7 @@ class Door:
                 self.visits.looked(crop)
                 self.crops += 1
                 if self.quality.good:
-                    self.said += self.visits.compared(crop, Template(self._looks(who), "model"), self.now + 0.02)
+                    self.said += self.visits.compared(crop, Template(self._looks(who), self.model), self.now + 0.02)
         self.tick()
         self.now = round(self.now + 1 / FPS, 6)
 
@@ -647,3 +648,46 @@ def test_a_visit_that_ended_unheard_of_ends_as_what_it_was() -> None:
 
     assert door.outcomes() == [(1, "anna")]
     assert [(one.outcome, one.subject) for one in door.left] == [(Outcome.IDENTIFIED, "anna")]
+
+
+# Another model
+
+
+def by_another_model() -> Gallery:
+    """The same people by a model that sees Anna where the other saw Ben, and Ben where it saw Anna."""
+    rows = [Enrolled("anna", "anna/1.jpg", PEOPLE["ben"]), Enrolled("ben", "ben/1.jpg", PEOPLE["anna"])]
+    return build(rows, 2, "another", 16)
+
+
+def test_a_visit_begins_its_evidence_anew_when_another_model_takes_over() -> None:
+    door = Door(rules=dataclasses.replace(RULES, decision=DecisionRules(min_good_frames=3))).shows(0.2, {1: "anna"})
+    assert door.said == []
+
+    door.visits.model_changed(by_another_model(), Shifted())
+    door.model = "another"
+    door.shows(0.2, {1: "ben"})
+    assert door.said == []
+    door.shows(0.5, {1: "ben"})
+
+    assert door.outcomes() == [(1, "anna")]
+    assert (door.said[0].decision.frames_used, door.said[0].gallery_generation) == (3, 2)
+
+
+def test_a_template_of_the_model_before_counts_for_nothing() -> None:
+    door = Door()
+    door.visits.model_changed(by_another_model(), Shifted())
+
+    door.shows(2.0, {1: "anna"})
+
+    assert door.said == []
+
+
+def test_whoever_was_identified_before_is_not_said_again_unless_they_are_enrolled_no_more() -> None:
+    door = Door().shows(1.0, {1: "anna", 2: "ben"})
+    door.visits.model_changed(build([Enrolled("anna", "anna/1.jpg", PEOPLE["ben"])], 2, "another", 16), Shifted())
+    door.model = "another"
+
+    door.shows(2.0, {1: "ben", 2: "anna"})
+
+    assert sorted(door.outcomes()[:2]) == [(1, "anna"), (2, "ben")]
+    assert door.outcomes()[2:] == [(2, "unknown")]
