@@ -62,7 +62,14 @@ def _export(kept: Kept, config: Config, asked: Mapping[str, Any]) -> Answer:
     person = people.find(kept, config.gallery_folder, str(asked.get("subject", "")))
     into = Path(str(asked.get("into", "")))
     files = people.export(person, assembly.personal_stores(config, kept), into)
-    return {"ok": True, "message": f"{into}: {counted(len(files), 'file')} of {person.name}", "files": files}
+    message = f"{into}: {counted(len(files), 'file')} of {person.name}"
+    like = kept.unknown.like(np.stack(person.templates)) if kept.unknown is not None and person.templates else ()
+    if like:
+        message += (
+            f"; among the unknown visitors {', '.join(like)} may be {person.name}, or somebody else, and is not in it: "
+            "look at them, and `streamd unknown assign` who is, before you export again"
+        )
+    return {"ok": True, "message": message, "files": files, "unknown_like_them": list(like)}
 
 
 def _verdicts(kept: Kept, _config: Config, asked: Mapping[str, Any]) -> Answer:

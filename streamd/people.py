@@ -228,7 +228,9 @@ class UnknownStore:
         return [f"unknown visit {visit}" for visit in removed.visits]
 
     def export(self, person: Person, into: Path) -> list[str]:  # noqa: ARG002
-        """See `PersonalStore`: nothing, since nobody has said that a visit of a stranger was theirs."""
+        """See `PersonalStore`: nothing, since nobody has said that a visit of a stranger was theirs, and it may be somebody
+        else's. What was assigned to them is among their photos.
+        """
         return []
 
 

@@ -442,15 +442,24 @@ class UnknownVisits:
         A visitor goes whole when one visit's evidence against one of the templates reaches `forget_bound`; an ignored one
         too. What cannot be compared, being unreadable or of another model, cannot be shown to be somebody else's: it goes too.
         """
-        ample = np.full(1, 1e3, np.float32)
         visitors = {self._visitors.of(visit) for visit, kept in self._visits.items() if kept.model != self._model}
         ignored = {one.id for one in self._ignored.values() if one.model != self._model}
-        for vector in np.asarray(templates, np.float32):
-            looks = Looks(vector[None], ample, np.ones(1, np.float32))
-            visitors.update(self._visitors.of(visit) for visit in self._near.linked(looks, self._rules.forget_bound))
-            ignored.update(key.partition("/")[0] for key in self._near_ignored.linked(looks, self._rules.forget_bound))
+        visitors.update(self.like(templates))
+        ignored.update(key.partition("/")[0] for key in self._linked(self._near_ignored, templates))
         gone = self._remove([kept.visit for visitor in visitors for kept in self._of(visitor)])
         return _both(_both(gone, self._remove_ignored(sorted(ignored))), self._remove_unreadable(list(self._unreadable)))
+
+    def like(self, templates: Float32) -> tuple[str, ...]:
+        """The visitors who may be the person of these templates (float32 (N, D), unit rows, of the model in force), as
+        `forget_like` judges; visits of another model cannot be compared.
+        """
+        return tuple(sorted({self._visitors.of(visit) for visit in self._linked(self._near, templates)}))
+
+    def _linked(self, near: Neighbours, templates: Float32) -> set[str]:
+        ample, found = np.full(1, 1e3, np.float32), set[str]()
+        for vector in np.asarray(templates, np.float32):
+            found.update(near.linked(Looks(vector[None], ample, np.ones(1, np.float32)), self._rules.forget_bound))
+        return found
 
     def export(self, visitor: str) -> tuple[Document, ...]:
         """All that is kept of a visitor (id or alias): every photo, and visits and templates as JSON. Empty for nobody."""

@@ -248,6 +248,7 @@ def test_a_subject_who_is_forgotten_is_forgotten_here_too(folder: Path) -> None:
     ignored = visits.add(visit("d", 270, minutes=3), NOON).visitor or ""
     visits.ignore(ignored, NOON)
 
+    assert visits.like(np.stack([face(-40), face(250)])) == (visitor,)
     gone = visits.forget_like(np.stack([face(-40), face(250)]))
 
     assert (gone.visitors, gone.ignored) == ((visitor,), (ignored,))
