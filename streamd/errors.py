@@ -64,6 +64,7 @@ class CameraFailure(StrEnum):
     END_OF_STREAM = "end_of_stream"
     BUSY = "busy"
     FROZEN = "frozen"
+    LATE = "late"
     FAULT = "fault"
 
 

@@ -132,9 +132,7 @@ class CameraState(Payload):
     enabled: Annotated[bool, About("false after the command `disable`")] = True
     reason: Annotated[
         str | None,
-        About(
-            "the kind of problem, such as `refused`, `timeout`, `frozen`; beside `ok` `still`: nothing moves, not even noise"
-        ),
+        About("the kind of problem, such as `refused`, `timeout`, `late`; beside `ok` `still`: nothing moves, not even noise"),
     ] = None
     detail: Annotated[str | None, About("the problem in one sentence, without any password")] = None
     frames_per_second: Annotated[float, About("frames received per second", low=0, digits=1)]

@@ -11,7 +11,6 @@ import logging
 import random
 import socket
 import struct
-from collections import deque
 from collections.abc import Callable, Generator, Iterator
 from dataclasses import dataclass
 from datetime import timedelta
@@ -34,7 +33,8 @@ log = logging.getLogger(__name__)
 
 _IMAGE_SUFFIXES: Final = frozenset({".jpg", ".jpeg", ".png", ".webp", ".bmp"})
 _PLANAR: Final = frozenset({"yuv420p", "yuvj420p", "yuv422p", "yuvj422p"})
-_CLOCK_WINDOW: Final = 256  # packets over which the least delay of a stream is remembered
+_CLOCK_DRIFT: Final = 1e-3  # what two clocks may part by: quartz 1e-4, a clock that is being set right 5e-4
+_LATEST: Final = 2.0  # seconds: nobody acts on what is older (`max_age`), and what is behind it is older still
 _FROZEN_CELLS: Final = 320
 _CODED_ALIKE: Final = 6  # grey levels
 _LONGEST_STILL: Final = 600.0  # seconds between attempts to bring life into a picture that stands still
@@ -81,23 +81,29 @@ def oriented(picture: Picture, settings: Camera) -> Picture:
 class StreamClock:
     """When a packet was captured, by the stream's own clock laid onto ours; one owner thread.
 
-    A camera's clock may be wrong, but its differences are right: the packet with the least delay of the last seconds ties
-    the two clocks together, and any later one is late by what it took longer. So a backlog shows as age, jitter does not.
+    A camera's clock may be wrong, but its differences are right: the packet with the least delay since the stream was opened
+    ties the two clocks together, and any later one is late by what it took longer. So a backlog shows as age however long it
+    lasts, jitter does not, and only as much as two clocks part by is forgotten.
     """
 
     def __init__(self) -> None:
-        self._offsets: deque[float] = deque(maxlen=_CLOCK_WINDOW)
-        self._last: float | None = None
+        self._offset = float("inf")  # of our clock to the stream's, without delay
+        self._last: tuple[float, float, float] | None = None  # stream's time, arrival and age of the last packet
 
     def captured(self, stream_seconds: float | None, arrived: float) -> float:
         """Capture time (monotonic) of a packet that arrived at `arrived`; never after it."""
         if stream_seconds is None:
             return arrived
-        if self._last is not None and not 0 <= stream_seconds - self._last < 10:
-            self._offsets.clear()  # the stream's clock jumped: tie it anew
-        self._last = stream_seconds
-        self._offsets.append(arrived - stream_seconds)
-        return min(arrived, stream_seconds + min(self._offsets))
+        offset = arrived - stream_seconds
+        if self._last is not None:
+            before, then, age = self._last
+            self._offset += _CLOCK_DRIFT * (arrived - then)
+            if not 0 <= stream_seconds - before < 10:
+                self._offset = offset - age  # the stream's clock jumped: a backlog is no younger for that
+        self._offset = min(self._offset, offset)
+        captured = min(arrived, stream_seconds + self._offset)
+        self._last = stream_seconds, arrived, arrived - captured
+        return captured
 
 
 class Stillness(Enum):
@@ -307,6 +313,9 @@ class _Reading:
             if self._ended():
                 return False
             arrived = self._clock.monotonic()
+            captured = stream_clock.captured(_stream_seconds(packet), arrived) if self._timed else arrived
+            if arrived - captured > _LATEST:
+                raise CameraError(CameraFailure.LATE, self._late(arrived - captured))
             try:
                 pictures = packet.decode()
             except av.error.InvalidDataError:
@@ -314,8 +323,7 @@ class _Reading:
             for decoded in pictures:
                 shown = True
                 if not self._live:
-                    arrived = self._pace.wait(decoded.time, interval)
-                captured = stream_clock.captured(_stream_seconds(packet), arrived) if self._timed else arrived
+                    captured = arrived = self._pace.wait(decoded.time, interval)
                 # Half an interval of grace, so that a camera's jitter does not halve its rate.
                 if captured < self._due:
                     continue
@@ -331,6 +339,12 @@ class _Reading:
             raise CameraError(CameraFailure.NO_VIDEO, sentence)
         self._pace.begin_again()
         return False
+
+    def _late(self, seconds: float) -> str:
+        return (
+            f"{self._settings.name}: {self._settings.shown} came {seconds:.1f} s late, so it is opened again; if that comes "
+            "back, the network or this machine is too slow for it: lower its bit rate or frame rate, or watch fewer cameras"
+        )
 
     def _hangs(self, picture: Picture, arrived: float) -> bool:
         """Whether the camera is to be opened again without a word; raises CameraError when it is to be told."""
