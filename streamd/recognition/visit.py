@@ -37,7 +37,8 @@ class VisitRules:
     the subject who was identified is not said again at that camera, but then, if they still stand there.
 
     glimpse: a visit shorter than this without enough good crops is nothing to speak of, often not even a face.
-    same_person: cosine above which two templates of one camera, moments apart, are one person's.
+    same_person: cosine above which two templates of one track, moments apart, are one person's. same_again: evidence (nats,
+    of the mean cosine) from which whoever comes in goes on with the visit of somebody who went.
     """
 
     decision: DecisionRules = field(default_factory=DecisionRules)
@@ -48,6 +49,7 @@ class VisitRules:
     cooldown: float = 10.0
     glimpse: float = 1.0
     same_person: float = 0.3
+    same_again: float = 4.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -87,7 +89,13 @@ class Departure:
 
 @dataclass(slots=True, eq=False)
 class _Visit:
-    """One visit; `track` is the track that feeds it, or None after that ended."""
+    """One visit; `track` is the track that feeds it, or None after that ended.
+
+    comparisons: what the next decision is made of. decision, told: what was settled last, and whether it was announced;
+    decided: whether anything ever was, also where it was taken back since. unheard: what was announced reached nobody.
+    left, before: when whoever was told had gone (seconds and UTC), and what they looked like: somebody is back who looks like
+    them, and is them as soon as their own looks say so.
+    """
 
     id: int
     camera: str
@@ -103,9 +111,11 @@ class _Visit:
     looks: int = 0
     foreign: int = 0
     decision: Decision | None = None
-    decided: bool = False  # ever, also where that decision was taken back since
+    decided: bool = False
     told: bool = False
     unheard: bool = False
+    left: tuple[float, datetime] | None = None
+    before: list[Comparison] = field(default_factory=list)
 
 
 class Visits:
@@ -144,7 +154,9 @@ class Visits:
             return True  # the first answer must not wait
         if visit.foreign:
             return True  # perhaps it is somebody else by now
-        interval = 1 / self._rules.max_crops_per_second if visit.decision is None else _RETRY_INTERVALS[visit.decision.outcome]
+        interval = 1 / self._rules.max_crops_per_second
+        if visit.decision is not None and visit.left is None:
+            interval = _RETRY_INTERVALS[visit.decision.outcome]
         # Half a frame early is on time: waiting for the next frame would halve the rate.
         return now - visit.last_crop >= interval - 0.034
 
@@ -208,7 +220,7 @@ class Visits:
         for visit in self._open:
             gone = visit.decision is not None and visit.decision.subject not in (None, *gallery.names)
             if visit.track is None and gone:
-                visit.comparisons = []  # on return a visit of its own: nothing of the old one holds any more
+                visit.comparisons, visit.before = [], []  # on return a visit of its own: nothing of the old one holds any more
             elif visit.track is not None and visit.comparisons:
                 visit.comparisons = _against(gallery, visit)
                 if gone:
@@ -223,7 +235,7 @@ class Visits:
         """
         self._gallery, self._calibration = gallery, calibration
         for visit in self._open:
-            visit.comparisons, visit.foreign = [], 0
+            visit.comparisons, visit.before, visit.foreign = [], [], 0
             if visit.decision is not None and visit.decision.subject not in (None, *gallery.names):
                 visit.decision, visit.told = None, False
 
@@ -273,7 +285,7 @@ class Visits:
         None while it is unlike the visit's own but not yet often enough: it then counts for nobody.
         """
         if not visit.comparisons:
-            return self._rejoined(visit, vector, crop.captured)
+            return self._rejoined(visit, vector, crop.captured, crop.quality.eye_distance)
         if _likeness(visit, vector) >= self._rules.same_person:
             visit.foreign = 0
             return visit
@@ -286,25 +298,34 @@ class Visits:
         fresh.last_crop = fresh.first_good = crop.captured
         fresh.looks = 1
         self._open.append(fresh)
-        return self._rejoined(fresh, vector, crop.captured)
+        return self._rejoined(fresh, vector, crop.captured, crop.quality.eye_distance)
 
-    def _rejoined(self, visit: _Visit, vector: Float32, captured: float) -> _Visit:
-        """The visit that a new track's first template continues, or the new visit itself.
+    def _rejoined(self, visit: _Visit, vector: Float32, captured: float, eye_distance: float) -> _Visit:
+        """The visit that a new track's first template continues, the one most like it, or the new visit itself.
 
         It must not be in view in that frame, or its own track must show somebody else by now.
         """
-        here = [one for one in self._open if one is not visit and one.camera == visit.camera and one.comparisons]
+        here = [
+            one for one in self._open if one is not visit and one.camera == visit.camera and (one.comparisons or one.before)
+        ]
         away = (one for one in here if one.last_seen < captured or one.foreign)
-        earlier = next((one for one in away if _likeness(one, vector) >= self._rules.same_person), None)
-        if earlier is None:
+        earlier = max(away, key=lambda one: _likeness(one, vector), default=None)
+        if earlier is None or self._evidence_of_likeness(_likeness(earlier, vector), eye_distance) < self._rules.same_again:
             return visit
+        if earlier.decision is not None:
+            # What was said rests on looks of whoever went; anything more must rest on looks of whoever came.
+            earlier.left = (earlier.last_seen, earlier.last_wall) if earlier.decision.subject is not None else None
+            earlier.before, earlier.comparisons, earlier.looks = earlier.comparisons, [], 0
+        if earlier.unheard:
+            earlier.decision, earlier.told, earlier.unheard, earlier.left = None, False, False, None
         earlier.track, earlier.last_seen, earlier.last_wall = visit.track, visit.last_seen, visit.last_wall
         earlier.last_crop, earlier.foreign = visit.last_crop, 0
-        if earlier.unheard:
-            earlier.decision, earlier.told, earlier.unheard = None, False, False
         earlier.looks += visit.looks
         self._open.remove(visit)
         return earlier
+
+    def _evidence_of_likeness(self, cosine: float, eye_distance: float) -> float:
+        return float(self._calibration.log_likelihood_ratios(np.array([cosine], np.float32), eye_distance)[0])
 
     def _judge(self, visit: _Visit, now: float, ended: bool = False) -> list[Announcement]:
         failures = [reason for reason, _ in visit.failures.most_common(3)]
@@ -312,7 +333,13 @@ class Visits:
         decision = decide(
             visit.comparisons, self._gallery, self._rules.decision, self._calibration, ended=ended, failures=failures
         )
-        if decision is None or (visit.told and not _is_news(visit.decision, decision)):
+        if decision is None:
+            return []
+        if visit.decision is not None and _is_somebody_else(visit.decision, decision, returned=visit.left is not None):
+            return self._judge(self._parted(visit), now, ended)
+        if decision.subject is not None:
+            visit.left = None  # it is them
+        if visit.told and not _is_news(visit.decision, decision):
             return []
         if visit.decision is not None and not visit.told and decision.subject is None:
             return []  # identified, and only the cool-down keeps it from being told
@@ -323,6 +350,17 @@ class Visits:
             return []
         visit.told = True
         return [self._announcement(visit, decision, now, first, ended)]
+
+    def _parted(self, visit: _Visit) -> _Visit:
+        """A visit of its own for whoever is in view, with their looks: they are not who was told."""
+        first = visit.comparisons[0]
+        fresh = _Visit(self._new_id(), visit.camera, visit.track, first.captured, first.wall, visit.last_seen, visit.last_wall)
+        fresh.last_crop, fresh.first_good, fresh.looks = visit.last_crop, first.captured, len(visit.comparisons)
+        fresh.comparisons = visit.comparisons
+        visit.last_seen, visit.last_wall = visit.left or (first.captured, first.wall)
+        visit.track, visit.comparisons, visit.before, visit.left = None, visit.before, [], None
+        self._open.append(fresh)
+        return fresh
 
     def _announcement(self, visit: _Visit, decision: Decision, now: float, first: bool, ended: bool) -> Announcement:
         frame = self._looked_at.get(visit.camera)
@@ -354,9 +392,23 @@ def _is_news(before: Decision | None, now: Decision) -> bool:
     return rank.index(now.outcome) > rank.index(before.outcome)
 
 
+def _is_somebody_else(before: Decision, now: Decision, returned: bool) -> bool:
+    """Whether a decision is about another person than the one before it.
+
+    A new name is. Of somebody who has `returned`, so is the lack of any evidence for the old one; of somebody who has stood
+    there all the time that is a look aside.
+    """
+    if before.subject is None or now.outcome is Outcome.UNDECIDED:
+        return False
+    if now.subject is not None or not returned:
+        return now.subject not in (None, before.subject)
+    nearest = [one.subject for one in (now.best, now.second) if one is not None and one.evidence > 0]
+    return before.subject not in nearest
+
+
 def _likeness(visit: _Visit, vector: Float32) -> float:
     """The mean cosine of a template with those of a visit."""
-    return float(np.mean([one.template.vector @ vector for one in visit.comparisons]))
+    return float(np.mean([one.template.vector @ vector for one in visit.comparisons or visit.before]))
 
 
 def _completed(gallery: Gallery, visit: _Visit) -> list[Comparison]:

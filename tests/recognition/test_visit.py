@@ -597,6 +597,73 @@ def test_an_index_that_finds_others_near_in_each_crop_changes_no_decision() -> N
         assert found.decision.outcome == expected.decision.outcome
 
 
+# Whoever comes in soon after somebody went and looks like them
+
+
+def look(**parts: float) -> Float32:
+    """A look made of directions: anna, ben, or n5, n6, ... for what no photo shows."""
+    vector = np.zeros(16, np.float32)
+    for name, share in parts.items():
+        vector += share * (PEOPLE[name] if name in PEOPLE else np.eye(16, dtype=np.float32)[int(name[1:])])
+    return (vector / np.linalg.norm(vector)).astype(np.float32)
+
+
+ANNA_TODAY = look(anna=0.6, n5=0.8)
+LIKE_HER = look(n5=0.8, n6=0.6)  # a stranger, at 0.64 to her looks today and at nothing to her photo
+BEN_LIKE_HER = look(anna=0.55, ben=0.8, n5=0.55)  # at 0.72 to her looks
+
+
+def test_a_slight_likeness_joins_nobody(door: Door) -> None:
+    """At 0.4 to her looks: two strangers in a hundred pairs are as alike."""
+    door.shows(2, {1: ANNA_TODAY}).shows(3, {2: look(n5=0.5, n6=0.87)})
+
+    assert door.outcomes() == [(1, "anna"), (2, "unknown")]
+
+
+def test_a_stranger_who_goes_on_with_a_visit_is_answered_for_by_their_own_looks(door: Door) -> None:
+    """And she left when she did."""
+    door.shows(2, {1: ANNA_TODAY}).empty(1).shows(4, {2: LIKE_HER}).empty(6)
+
+    assert door.outcomes() == [(1, "anna"), (3, "unknown")]
+    assert [(one.visit, one.subject, one.seconds) for one in door.left] == [
+        (1, "anna", pytest.approx(1.9)),
+        (3, None, pytest.approx(3.9)),
+    ]
+
+
+def test_somebody_enrolled_who_goes_on_with_a_visit_is_named_by_their_own_looks(door: Door) -> None:
+    door.shows(2, {1: ANNA_TODAY}).shows(2, {2: BEN_LIKE_HER}).empty(6)
+
+    assert door.outcomes() == [(1, "anna"), (3, "ben")]
+    assert door.said[1].decision.frames_used >= RULES.decision.min_good_frames
+    assert sorted(one.subject or "" for one in door.left) == ["anna", "ben"]
+
+
+def test_nobody_is_announced_anew_by_the_looks_of_whoever_went(door: Door) -> None:
+    """The word of her reached nobody, and she has gone; one look of somebody like her must not open the door."""
+    door.shows(2, {1: ANNA_TODAY}).empty(1.0)
+    door.visits.not_delivered(1)
+
+    door.shows(3, {2: LIKE_HER})
+
+    assert door.outcomes() == [(1, "anna"), (1, "unknown")]
+    assert door.said[1].decision.frames_used == RULES.decision.unknown_after_good_frames
+
+
+def test_whoever_is_back_goes_on_with_the_visit_that_is_most_like_them(door: Door) -> None:
+    door.shows(2, {1: ANNA_TODAY, 2: look(anna=0.35, n5=0.47, n7=0.8)}).shows(1, {3: look(anna=0.4, n5=0.5, n7=0.77)})
+
+    assert door.visits.visit_of("door", 3) == 2
+
+
+def test_who_comes_back_is_not_a_stranger_for_looking_aside_at_first(door: Door) -> None:
+    """A look at which evidence for her is left, if too little of it."""
+    door.shows(2, {1: ANNA_TODAY}).empty(1).shows(3, {2: look(anna=0.25, n5=0.85, n6=0.45)}).shows(2, {2: ANNA_TODAY}).empty(6)
+
+    assert door.outcomes() == [(1, "anna")]
+    assert [one.visit for one in door.left] == [1]
+
+
 # What was said and reached nobody
 
 
