@@ -56,6 +56,7 @@ from streamd.events.contract import (
     VisitEvent,
 )
 from streamd.events.outbox import EventSink
+from streamd.events.unheard import Unheard
 from streamd.guides import Guided, Guides
 from streamd.handoff import Batcher, Latest
 from streamd.health import CameraHealth, FaultLog, Heartbeats, Rate, Tally
@@ -171,7 +172,7 @@ class Daemon:
             alive=lambda seconds: self.heartbeats.beat("gallery", self._clock.monotonic(), seconds),
             progress=on_progress,
         )
-        self._undelivered: set[str] = set()
+        self._unheard = Unheard()
         self.guides = Guides(sink.publish_event, self._gathered, self._clock.utc)
         self._presence: dict[str, int] = {}
         self._states: dict[str, tuple[bool, str | None]] = {}
@@ -213,17 +214,19 @@ class Daemon:
         """Look at the enrolment folder now."""
         self._keeper.reload()
 
-    def not_delivered(self, visit: str) -> None:
-        """Nobody was told of this visit's decision; whoever still stands there is announced once the broker is back."""
-        self._undelivered.add(visit)
+    def not_delivered(self, visit: str, seq: int, connection: int) -> None:
+        """Nobody was told this decision; whoever still stands there is announced when the broker is back.
 
-    def tell_again(self) -> None:
-        """The broker is there: what was not delivered is decided anew, by what the cameras see now."""
-        while self._undelivered:
-            boot, _, number = self._undelivered.pop().rpartition("-")
-            if boot == self._boot:
-                with self._visits_lock:
-                    self._visits.not_delivered(int(number))
+        connection: how many connections there had been by then.
+        """
+        self._unheard.lost(visit, seq, connection)
+
+    def tell_again(self, connection: int) -> None:
+        """That many connections there have been, and one stands: what was lost before is decided anew, by what is seen now."""
+        with self._visits_lock:
+            numbers = {self._visit_id(number): number for number in self._visits.open}
+            for visit in self._unheard.take(connection, numbers):
+                self._visits.not_delivered(numbers[visit])
 
     def enable(self, camera: str | None, enabled: bool) -> list[str]:
         """Switch one camera, or all, on or off; the names that were switched, or KeyError for an unknown one."""
@@ -486,6 +489,7 @@ class Daemon:
             model=self._serving.embedder.model,
             gallery_generation=announcement.gallery_generation,
         )
+        self._unheard.said(event.visit, event.seq)
         self._sink.publish_event(event, announcement.settled)
         log.info("%s", _sentence(announcement, name))
         if subject is not None and name is not None and self._config.mqtt.last_seen:
@@ -748,8 +752,6 @@ class Daemon:
         self._on_tick(now, self.heartbeats.late(now))
 
     def _publish_presence(self, camera: str, faces: int) -> None:
-        if not self.health[camera].frames:
-            return  # who is in view of a camera that never gave a picture, nobody knows
         if self._presence.get(camera) != faces:
             self._presence[camera] = faces
             self._sink.publish_state(Presence(camera=camera, faces=faces, at=self._clock.utc()))

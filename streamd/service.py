@@ -10,6 +10,7 @@ import os
 import signal
 import uuid
 from collections.abc import Callable, Mapping
+from datetime import UTC, datetime
 from pathlib import Path
 from types import FrameType
 from typing import Any, Final
@@ -24,7 +25,7 @@ from streamd.enrolment.images import SUFFIXES
 from streamd.errors import GalleryError
 from streamd.events import homeassistant
 from streamd.events.commands import Command, Handler
-from streamd.events.contract import CommandResult, Refusal, VisitEvent
+from streamd.events.contract import CommandResult, Presence, Refusal, VisitEvent
 from streamd.events.mqtt import Identity, Publisher
 from streamd.events.outbox import Drop, DropReason
 from streamd.events.remains import Remains
@@ -91,6 +92,8 @@ class Service:
 
     def run(self) -> None:
         """Serve until SIGTERM or SIGINT; SIGHUP looks at the enrolment folder. Raises what ended the daemon."""
+        for camera in self._config.cameras:  # a run that was killed may have left another number at the broker
+            self.publisher.publish_state(Presence(camera=camera, faces=0, at=datetime.now(UTC)))
         previous = {number: signal.signal(number, self._signalled) for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP)}
         if self._config.home_assistant.enabled:
             config, topics = self._config, assembly.topics(self._config)
@@ -169,7 +172,7 @@ class Service:
         self.daemon.tally.count("messages_dropped", drop.reason.value)
         # Refused by access control it would be refused again.
         if isinstance(drop.event, VisitEvent) and drop.reason is not DropReason.REFUSED:
-            self.daemon.not_delivered(drop.event.visit)
+            self.daemon.not_delivered(drop.event.visit, drop.event.seq, self.publisher.health().connections)
 
     def _progress(self, text: str) -> None:
         self._systemd.status(text)
@@ -182,10 +185,12 @@ class Service:
         if self.daemon.enrolment.problem is not None:
             problems.append(self.daemon.enrolment.problem)
         self.publisher.set_problems(tuple(problems))
-        if self.publisher.health().connected:
-            self.daemon.tell_again()
-        if self.daemon.started and self.daemon.enrolment.problem is None:
-            self._remains.enrolled(self.daemon.enrolment.gallery.names if self._config.mqtt.last_seen else ())
+        broker, enrolment = self.publisher.health(), self.daemon.enrolment
+        if broker.connected:
+            self.daemon.tell_again(broker.connections)
+        # While photos are still to be judged, the gallery lacks people who are enrolled.
+        settled = self.daemon.started and enrolment.problem is None and not enrolment.waiting
+        self._remains.enrolled((enrolment.gallery.names if self._config.mqtt.last_seen else ()) if settled else None)
         period = self._systemd.watchdog_seconds
         if late and late != self._late:
             log.error("%s: no sign of life", ", ".join(late))

@@ -38,10 +38,10 @@ class Remains:
         topics = self._topics
         return topics.at(CameraState, camera="+"), topics.at(Presence, camera="+"), topics.at(LastSeen, subject="+")
 
-    def enrolled(self, subjects: Iterable[str]) -> None:
-        """Who may have a `last_seen`; before the first call nobody is judged."""
+    def enrolled(self, subjects: Iterable[str] | None) -> None:
+        """Who may have a `last_seen`; None, as before the first call: that is not known, so nobody is judged."""
         with self._lock:
-            self._subjects = frozenset(subjects)
+            self._subjects = None if subjects is None else frozenset(subjects)
 
     def found(self, topic: str) -> bool:
         """Take note of a retained message; returns whether its topic is one of `filters`."""

@@ -261,7 +261,7 @@ def test_a_camera_that_does_not_work_says_why(door: Door, camera: str, reason: s
     assert state.detail.startswith(f"{camera}: ")
     assert words in state.detail
     assert state.detail in door.log
-    assert door.said(Presence, camera=camera) == []  # nobody knows who is there
+    assert {one.faces for one in door.said(Presence, camera=camera)} == {0}  # whatever an earlier run left
 
 
 def test_enable_tries_a_camera_at_once_that_waits_for_its_next_try(door: Door) -> None:
