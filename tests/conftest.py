@@ -13,12 +13,16 @@ from typing import TypeVar
 import cv2
 import numpy as np
 import pytest
+from hypothesis import settings
 
 from streamd.demo import portraits as demo_portraits
 from streamd.errors import UnavailableError
 from streamd.values import UInt8
 from streamd.vision.analysis import AnalysedFace, FaceAnalyser
 from tests.checkout import environment
+
+settings.register_profile("streamd", deadline=None)  # on a loaded machine any example may take long
+settings.load_profile("streamd")
 
 Result = TypeVar("Result")
 

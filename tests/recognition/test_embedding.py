@@ -6,6 +6,7 @@ import hashlib
 import importlib.util
 import json
 import os
+import shutil
 import subprocess
 import sys
 import warnings
@@ -52,10 +53,16 @@ def litert() -> Embedder:
 
 
 @pytest.fixture(scope="module")
-def tensorflow(tmp_path_factory: pytest.TempPathFactory) -> Iterator[TensorFlowEmbedder]:
+def graphs(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Where TensorFlow's graph is kept; made once for all tests here."""
+    return tmp_path_factory.mktemp("graphs")
+
+
+@pytest.fixture(scope="module")
+def tensorflow(graphs: Path) -> Iterator[TensorFlowEmbedder]:
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # TensorFlow's own, while it is imported
-        opened = open_embedder(SHIPPED_CARD, "tensorflow", cache=tmp_path_factory.mktemp("graphs"), batch_sizes=(1, 4))
+        opened = open_embedder(SHIPPED_CARD, "tensorflow", cache=graphs, batch_sizes=(1, 4))
         assert isinstance(opened, TensorFlowEmbedder)
         yield opened
 
@@ -138,22 +145,22 @@ def test_no_graph_is_traced_once_it_is_warm(tensorflow: TensorFlowEmbedder) -> N
 
 
 @needs_tensorflow
-def test_the_graph_is_built_once_and_loaded_afterwards(tensorflow: TensorFlowEmbedder, tmp_path: Path) -> None:
-    first = TensorFlowEmbedder(FILE, CARD, tmp_path, (1,))
-    (kept,) = tmp_path.iterdir()
+def test_the_graph_is_built_once_and_loaded_afterwards(tensorflow: TensorFlowEmbedder, graphs: Path) -> None:
+    (kept,) = graphs.iterdir()
     written = (kept / "saved_model.pb").stat().st_mtime_ns
 
-    second = TensorFlowEmbedder(FILE, CARD, tmp_path, (1,))
+    again = TensorFlowEmbedder(FILE, CARD, graphs, (1, 4))
 
     assert (kept / "saved_model.pb").stat().st_mtime_ns == written
-    np.testing.assert_array_equal(first.embed(crops(2)), second.embed(crops(2)))
-    np.testing.assert_allclose(first.embed(crops(2)), tensorflow.embed(crops(2)), atol=1e-5)
+    np.testing.assert_array_equal(again.embed(crops(2)), tensorflow.embed(crops(2)))
+    one_by_one = TensorFlowEmbedder(FILE, CARD, graphs, (1,))
+    np.testing.assert_allclose(one_by_one.embed(crops(2)), tensorflow.embed(crops(2)), atol=1e-5)
 
 
 @needs_tensorflow
 @pytest.mark.usefixtures("tensorflow")
-def test_a_broken_cache_says_what_to_remove(tmp_path: Path) -> None:
-    TensorFlowEmbedder(FILE, CARD, tmp_path, (1,))
+def test_a_broken_cache_says_what_to_remove(graphs: Path, tmp_path: Path) -> None:
+    shutil.copytree(graphs, tmp_path, dirs_exist_ok=True)
     (kept,) = tmp_path.iterdir()
     (kept / "saved_model.pb").write_bytes(b"nothing")
 
