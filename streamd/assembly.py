@@ -308,6 +308,12 @@ def seal(config: Config) -> Seal:
     return Seal(vault_key(config.state, os.environ, config.gallery.key_file))
 
 
+def models_at_hand(config: Config) -> set[str]:
+    """The configured model and those that there is a copy of, as templates are marked, without the backend."""
+    cards = [_card_path(config), *(config.state / "models").glob("*/card.json")]
+    return {f"{card.name}:{card.sha256[:16]}" for card in map(read_card, cards)}
+
+
 def open_vault(config: Config) -> Vault:
     """The vault of the gallery in force. Raises GalleryError."""
     return Vault(config.state / "vault", seal(config))

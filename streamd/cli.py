@@ -93,6 +93,8 @@ def _parser() -> argparse.ArgumentParser:
         kept.add_argument(
             "--passphrase-file", type=Path, metavar="FILE", help="a file with a passphrase (default: the vault's key)"
         )
+        if name == "restore":
+            kept.add_argument("--key-file", type=Path, metavar="FILE", help="the key that it was sealed by, if it is another")
         _json_option(kept)
     unknown = add("unknown", _unknown, "List unknown visitors that are kept, enrol one, ignore one, or forget one.")
     _config_option(unknown)
@@ -242,7 +244,7 @@ def _backup(options: argparse.Namespace) -> int:
 def _restore(options: argparse.Namespace) -> int:
     from streamd import desk
 
-    return _told(options, desk.restore(_configuration(options), options.file, _passphrase(options)))
+    return _told(options, desk.restore(_configuration(options), options.file, _passphrase(options), options.key_file))
 
 
 def _passphrase(options: argparse.Namespace) -> str | None:

@@ -25,6 +25,9 @@ from streamd.enrolment.dropping import drop, person_folder
 from streamd.enrolment.folder import Overview, PhotoEvent
 from streamd.enrolment.images import SUFFIXES, Decoder, OpenedPhoto
 from streamd.enrolment.photo import PhotoVerdict, judge
+from streamd.enrolment.restoring import fit
+from streamd.enrolment.rows import Row
+from streamd.enrolment.seal import read_key
 from streamd.enrolment.unknown import Removed, Visitor
 from streamd.errors import GalleryError, UnavailableError
 from streamd.people import Kept
@@ -254,17 +257,37 @@ def backup(config: Config, file: Path, passphrase: str | None) -> Answer:
     return {"ok": True, "message": f"{file}: the gallery, sealed; it opens with {key}"}
 
 
-def restore(config: Config, file: Path, passphrase: str | None) -> Answer:
-    """Bring a backup into force, once all of it is verified; the daemon must not run. Raises UnavailableError."""
+def restore(config: Config, file: Path, passphrase: str | None, key_file: Path | None = None) -> Answer:
+    """Bring a backup into force, once all of it is verified; the daemon must not run. Raises UnavailableError, GalleryError.
+
+    key_file: what it was sealed by, where that is neither a passphrase nor the vault's key here.
+    """
+    by_template: tuple[str, ...] = ()
+
+    def fitted(rows: Sequence[Row]) -> Sequence[Row]:
+        nonlocal by_template
+        found = fit(rows, config.gallery_folder)
+        by_template = found.by_template
+        return found.rows
+
+    key = None if key_file is None else read_key(key_file)
     with locked_state(config.state):
-        loaded = assembly.open_vault(config).restore(file, passphrase=passphrase)
+        loaded = assembly.open_vault(config).restore(file, passphrase=passphrase, key=key, fit=fitted)
     if loaded.in_force is None:
         raise GalleryError(loaded.problem or f"{file}: cannot be restored")
     photos = sum(row.template is not None for row in loaded.in_force.rows)
-    return {
-        "ok": True,
-        "message": f"restored: {counted(photos, 'template')}; photos that are not in the folder any more go at the next start",
-    }
+    message = f"restored: {counted(photos, 'template')}"
+    if by_template:
+        message += (
+            f"; known by templates alone, as photos of theirs are not in {config.gallery_folder}: {', '.join(by_template)}; "
+            "to take somebody out, delete their folder"
+        )
+    if loaded.in_force.model.partition("/")[0] not in assembly.models_at_hand(config):
+        message += (
+            f"; they are of the model {loaded.in_force.model}, which is not on this machine: set `model.card` to it, or "
+            "whoever has no photo here is unknown"
+        )
+    return {"ok": True, "message": message, "by_template": list(by_template)}
 
 
 def guide(config: Config, who: str, camera: str) -> Iterator[Answer]:

@@ -191,6 +191,11 @@ def passphrase_key(passphrase: str, salt: bytes) -> bytes:
     return Scrypt(salt=salt, length=KEY_BYTES, **_SCRYPT).derive(passphrase.encode())
 
 
+def read_key(path: Path) -> bytes:
+    """The key in a file, 32 bytes. Raises GalleryError where it cannot be had, or others may read it."""
+    return _read_key(path, others=0o077)
+
+
 def _read_key(path: Path, others: int) -> bytes:
     made = f"head -c {KEY_BYTES} /dev/urandom"
     try:

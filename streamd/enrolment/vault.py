@@ -215,10 +215,18 @@ class Vault:
             return f"{path}: the backup cannot be written ({error.strerror})"
         return None
 
-    def restore(self, path: Path, *, passphrase: str | None = None, key: bytes | None = None) -> Loaded:
+    def restore(
+        self,
+        path: Path,
+        *,
+        passphrase: str | None = None,
+        key: bytes | None = None,
+        fit: Callable[[Sequence[Row]], Sequence[Row]] = lambda rows: rows,
+    ) -> Loaded:
         """Commit what a backup or a file of the vault holds as the next generation; nothing is touched before all is verified.
 
-        key: that it was sealed under, where it is not the vault's own. Raises GalleryError for a passphrase that is too short.
+        key: that it was sealed under, where it is not the vault's own. fit: what becomes of its rows here. Raises GalleryError
+        for a passphrase that is too short.
         """
         try:
             blob = path.read_bytes()
@@ -228,23 +236,26 @@ class Vault:
         start = 0
         if blob.startswith(_PASSPHRASE_MAGIC):
             if passphrase is None:
-                return Loaded(None, VaultReason.WRONG_KEY, f"{path}: the backup was sealed by a passphrase; give it")
+                return Loaded(
+                    None, VaultReason.WRONG_KEY, f"{path}: the backup was sealed by a passphrase; give it (`--passphrase-file`)"
+                )
             start = len(_PASSPHRASE_MAGIC) + _SALT
             seal = Seal(passphrase_key(passphrase, blob[len(_PASSPHRASE_MAGIC) : start]))
         opened = seal.unseal(memoryview(blob)[start:])
         if isinstance(opened, Unsealed) and (opened.label.purpose not in (BACKUP, GALLERY) or opened.label.version != _FORMAT):
             opened = SealFault.OTHER_PURPOSE
         if opened is SealFault.WRONG_KEY:
-            given = "passphrase" if start else "key"
+            given = "passphrase" if start else "key; give the one that it was sealed by (`--key-file`)"
             return Loaded(None, VaultReason.WRONG_KEY, f"{path}: the backup was sealed by another {given}")
         if not isinstance(opened, Unsealed):
             return Loaded(None, VaultReason.DAMAGED, f"{path}: no whole backup of the gallery; nothing was changed")
         backup = _generation(opened)
         self.load_any()  # what is set aside depends on what is in force
-        committed = self.commit(backup.rows, backup.model, backup.dimension)
+        rows = tuple(fit(backup.rows))
+        committed = self.commit(rows, backup.model, backup.dimension)
         if committed.generation is None:
             return Loaded(None, VaultReason.UNWRITABLE, committed.problem)
-        return Loaded(replace(backup, number=committed.generation), problem=committed.problem)
+        return Loaded(replace(backup, rows=rows, number=committed.generation), problem=committed.problem)
 
     def _load(self) -> Loaded:
         opened: Unsealed | None = None
