@@ -32,6 +32,7 @@ from streamd.assembly import Model
 from streamd.clock import Clock, SystemClock, WakingClock, clock_synchronised
 from streamd.config import Config
 from streamd.control import Answer, ControlServer
+from streamd.enrolment import attributes
 from streamd.enrolment.dropping import drop, person_folder
 from streamd.enrolment.folder import Enrolment, PhotoEvent
 from streamd.enrolment.guided import WORDS, Ending, Result, check, seen
@@ -396,7 +397,7 @@ class Daemon:
             sighting = watcher.watch(taken)
             wall = taken.wall
             if self.guides.at(taken.camera):
-                self.guides.look(taken.camera, taken.captured, seen(taken, sighting.tracks, sighting.crops))
+                self.guides.look(taken.camera, taken.captured, seen(taken, sighting.tracks, sighting.crops, self.guides.worn))
         if sighting.skipped is not None:
             self.tally.count("frames_skipped", sighting.skipped)
             return
@@ -430,6 +431,9 @@ class Daemon:
                 if photo is not None and visit is not None and template.model == self._serving.embedder.model:
                     looks = (*self._looks.get(visit, ()), Look(template.vector, crop.quality, photo, crop.wall))
                     self._looks[visit] = best_looks(looks, _LOOKS_KEPT)
+            rules = self._serving.attributes
+            if rules is not None and template.model == self._serving.embedder.model and self.guides.at(crop.camera):
+                self.guides.wears(crop.camera, crop.track, attributes.judge(rules, template.vector, crop.image))
             self.tally.count("comparisons")
             self.tally.observe("capture_to_comparison_seconds", finished - crop.captured)
             for announcement in announcements:

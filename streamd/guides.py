@@ -8,21 +8,24 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 
-from streamd.enrolment.guided import GuideRules, Prompt, Result, SeenFace, Session
+from streamd.enrolment.guided import GuideRules, Prompt, Result, SeenFace, Session, Worn
 from streamd.errors import GalleryError
 from streamd.events.contract import EnrolPrompt
-from streamd.values import Frame
+from streamd.values import Crop, Frame
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Guided:
-    """One enrolment: who, where, its state, and what was said so far for whoever asked for it."""
+    """One enrolment: who, where, its state, and what was said so far for whoever asked for it. worn: what is on each face, by
+    its track, as its newest template told.
+    """
 
     subject: str
     name: str
     camera: str
     session: Session[Frame]
     said: queue.SimpleQueue[Prompt] = field(default_factory=queue.SimpleQueue)
+    worn: dict[int, Worn] = field(default_factory=dict)
 
 
 class Guides:
@@ -57,6 +60,17 @@ class Guides:
     def at(self, camera: str) -> bool:
         """Whether somebody is guided at a camera, so that every face is wanted."""
         return camera in self._guided
+
+    def wears(self, camera: str, track: int, worn: Worn) -> None:
+        """What the template of a face told: it is known a moment after its frame, and holds for those that follow."""
+        guided = self._guided.get(camera)
+        if guided is not None:
+            guided.worn[track] = worn
+
+    def worn(self, crop: Crop) -> Worn | None:
+        """What is on a face; None as long as it is not known."""
+        guided = self._guided.get(crop.camera)
+        return None if guided is None else guided.worn.get(crop.track)
 
     def look(self, camera: str, now: float, faces: Sequence[SeenFace[Frame]]) -> None:
         """What a frame showed."""
