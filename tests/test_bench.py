@@ -60,7 +60,7 @@ def test_the_smallest_face_is_measured() -> None:
 
 
 def test_search_is_measured_beside_the_bare_product() -> None:
-    found = search.figures(2000, 32, 0.05, exact_templates=1000)
+    found = search.figures(2000, 32, 0.05, exact_numbers=1000)
 
     assert set(found) >= {"templates", "median_ms", "p99_ms", "recall_at_1", "method", "bare_product_median_ms"}
     assert found["templates"] == 2000

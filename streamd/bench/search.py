@@ -22,7 +22,7 @@ from streamd.bench.statistics import quantile, timed
 from streamd.enrolment.rows import Row, Traits
 from streamd.enrolment.seal import Seal
 from streamd.enrolment.vault import Vault
-from streamd.recognition.gallery import EXACT_TEMPLATES, Enrolled, build, search
+from streamd.recognition.gallery import EXACT_NUMBERS, Enrolled, build, search
 from streamd.values import Float32, Gallery, Int64
 
 TITLE: Final = "search: milliseconds a probe and recall, ten thousand to a million templates"
@@ -99,7 +99,7 @@ def _seconds(call: Callable[[], object]) -> float:
 
 
 def figures(
-    templates: int, dimension: int, seconds: float, *, people: bool = True, exact_templates: int = EXACT_TEMPLATES
+    templates: int, dimension: int, seconds: float, *, people: bool = True, exact_numbers: int = EXACT_NUMBERS
 ) -> dict[str, Any]:
     """One size: the time of a search, of the bare product, and of the build, and the recall."""
     rng = np.random.default_rng(templates)
@@ -108,7 +108,7 @@ def figures(
     )
     rows = [Enrolled(f"s{i // _PHOTOS:07}", str(i % _PHOTOS), vector) for i, vector in enumerate(vectors)]
     started = time.perf_counter()
-    gallery = build(rows, 1, "bench", dimension, exact_templates=exact_templates)
+    gallery = build(rows, 1, "bench", dimension, exact_numbers=exact_numbers)
     build_seconds = time.perf_counter() - started
     del rows, vectors
     turn = iter(range(1 << 40))

@@ -109,7 +109,7 @@ def people(count: int, photos: int, dimension: int = 32) -> list[Enrolled]:
 def crowd() -> tuple[Gallery, Gallery]:
     """The same people in a gallery that is searched exactly, and in one with an index."""
     rows = people(600, 4)
-    return build(rows, 1, "model", 32), build(rows, 1, "model", 32, exact_templates=1000)
+    return build(rows, 1, "model", 32), build(rows, 1, "model", 32, exact_numbers=32_000)
 
 
 def probes_of(gallery: Gallery, count: int) -> Float32:
@@ -145,7 +145,7 @@ def test_the_second_is_found_behind_somebody_with_very_many_photos() -> None:
     """Three hundred photos of one person are all nearer than the next person's; the index is asked for more."""
     base = np.eye(1, 32, dtype=np.float32)[0]
     crowd = [Enrolled("many", f"many/{i}.jpg", base) for i in range(400)]
-    gallery = build([*crowd, *people(300, 4)], 1, "model", 32, exact_templates=1000)
+    gallery = build([*crowd, *people(300, 4)], 1, "model", 32, exact_numbers=32_000)
 
     scores = search(base[None], gallery)[0]
 
