@@ -159,7 +159,6 @@ class Daemon:
         self._enrolment = Enrolment(empty)
         self._analyser: FaceAnalyser | None = None
         self._photos_at = float("-inf")
-        self._model_kept = False
         self._decoder = Decoder()
         self._keeper = GalleryKeeper(
             config.gallery_folder,
@@ -267,6 +266,7 @@ class Daemon:
             self._on_tick(self._clock.monotonic(), ())
             if self._stopping.is_set():
                 return
+        self._keeper.ask(self._keep_model)
         for index in range(len(self._latest)):
             self._start(f"detection-{index}", functools.partial(self._detect, index))
         for index, camera in enumerate(self._cameras.values()):
@@ -565,19 +565,19 @@ class Daemon:
         return self._analyser
 
     def _rest(self) -> None:
-        """Let go of both once no photo has come for a while, and of unknown visitors once their time is over. A copy of the
-        model is kept for the time after an update.
-        """
+        """Let go of both once no photo has come for a while, and of unknown visitors once their time is over."""
         if (strangers := self._strangers()) is not None:
             strangers.expire(self._clock.utc())
-        if not self._model_kept and self._predecessor is None:
-            assembly.keep_model(self._config, self._configured)
-            self._model_kept = True
         if self._clock.monotonic() - self._photos_at >= _IDLE_SECONDS or self._stopping.is_set():
             self._decoder.close()
             if self._analyser is not None:
                 self._analyser.close()
                 self._analyser = None
+
+    def _keep_model(self, _both: Succession) -> None:
+        """Have a copy of the model for the time after an update, once its gallery is the one in force."""
+        if self._predecessor is None:
+            assembly.keep_model(self._config, self._configured)
 
     def _keep_gallery(self) -> None:
         """The body of the gallery's thread."""
@@ -660,7 +660,8 @@ class Daemon:
             elif now.gallery is not before.gallery:
                 self._announce(self._visits.gallery_changed(now.gallery, self._clock.monotonic()))
         if self._serving is self._configured and self._predecessor is not None:
-            self._predecessor, self._model_kept = None, False
+            self._predecessor = None
+            self._keeper.ask(self._keep_model)
         for subject in set(before.gallery.names).difference(now.gallery.names):
             self._sink.forget(subject)
         self._publish_gallery(before, judged)
