@@ -22,7 +22,7 @@ check: $(VENV)/.test ## Lint, types, architecture
 	$(BIN)/python -m pytest -q tests/test_architecture.py
 
 bench: $(VENV)/.test ## Measure everything that is promised in figures
-	$(BIN)/streamd bench
+	$(BIN)/streamd bench all
 
 $(VENV)/.system: scripts/system-libraries.sh
 	sh scripts/system-libraries.sh

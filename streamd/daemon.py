@@ -354,7 +354,8 @@ class Daemon:
             if health.enabled:
                 self.heartbeats.beat(worker, self._clock.monotonic(), 3 * camera.open_timeout + 10)
                 if watch(camera, clock, lambda: self._stopping.is_set() or not health.enabled, frame, outage, still):
-                    return
+                    self.heartbeats.done(worker)
+                    toggled.wait()  # a file that has been shown: `enable` shows it again
                 health.last_frame = health.still = None
                 slots.put(camera.name, _Blind(camera.name, self._clock.monotonic()))
             else:

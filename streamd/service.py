@@ -27,7 +27,7 @@ from streamd.events import homeassistant
 from streamd.events.commands import Command, Handler
 from streamd.events.contract import CommandResult, Presence, Refusal, VisitEvent
 from streamd.events.mqtt import Identity, Publisher
-from streamd.events.outbox import Drop, DropReason
+from streamd.events.outbox import Drop
 from streamd.events.remains import Remains
 from streamd.health import Tally
 from streamd.people import Kept
@@ -170,8 +170,7 @@ class Service:
 
     def _dropped(self, drop: Drop) -> None:
         self.daemon.tally.count("messages_dropped", drop.reason.value)
-        # Refused by access control it would be refused again.
-        if isinstance(drop.event, VisitEvent) and drop.reason is not DropReason.REFUSED:
+        if drop.may_be_made_anew and isinstance(drop.event, VisitEvent):
             self.daemon.not_delivered(drop.event.visit, drop.event.seq, self.publisher.health().connections)
 
     def _progress(self, text: str) -> None:

@@ -74,11 +74,12 @@ def test_what_is_no_command_is_refused_with_the_usage(arguments: list[str], caps
     assert "usage: streamd" in capsys.readouterr().err
 
 
-def test_the_benchmarks_can_be_listed() -> None:
-    listed = streamd("bench", "--list")
+@pytest.mark.parametrize("how", [(), ("--list",)], ids=["no name", "--list"])
+def test_the_benchmarks_are_listed_and_none_is_run_unnamed(how: tuple[str, ...]) -> None:
+    listed = streamd("bench", *how)
 
     assert listed.returncode == 0
-    assert tuple(line.split()[0] for line in listed.stdout.splitlines()) == BENCHMARKS
+    assert tuple(line.split()[0] for line in listed.stdout.splitlines()) == (*BENCHMARKS, "all")
     assert all(len(line.split()) > 2 for line in listed.stdout.splitlines())
 
 
@@ -94,7 +95,7 @@ def test_an_unknown_benchmark_is_named_with_those_that_there_are() -> None:
     refused = streamd("bench", "speed")
 
     assert refused.returncode == EXIT_CONFIG
-    assert refused.stderr == f"streamd: no benchmark is called 'speed'; there are: {', '.join(BENCHMARKS)}\n"
+    assert refused.stderr == f"streamd: no benchmark is called 'speed'; there are: {', '.join(BENCHMARKS)}, and all\n"
 
 
 @pytest.mark.parametrize("command", ["run", "check"])

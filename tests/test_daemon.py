@@ -33,13 +33,17 @@ class Porch:
     """A daemon that runs beside the test, and what it told every tick: the workers that hang."""
 
     def __init__(
-        self, folder: Path, embed: Callable[[], object] = lambda: None, detect: Callable[[], object] = lambda: None
+        self,
+        folder: Path,
+        embed: Callable[[], object] = lambda: None,
+        detect: Callable[[], object] = lambda: None,
+        **options: Any,
     ) -> None:
         self.clock = TurnedClock()
         self.sink = PorchSink(self.clock, detect)
         self.asked = Snag()
         self.late: list[tuple[str, ...]] = []
-        self.config = written_config(folder)
+        self.config = written_config(folder, **options)
         self.daemon = Daemon(
             self.config,
             self.sink,
@@ -194,6 +198,20 @@ def test_a_mistake_of_the_surroundings_ends_the_daemon_without_a_traceback(
         porch.ended.result(timeout=10)
 
     assert "failed" not in caplog.text
+
+
+def test_a_file_that_has_been_shown_to_its_end_is_shown_again_when_it_is_enabled(tmp_path: Path) -> None:
+    once = {"front": {"source": str(tmp_path / "front"), "max_fps": 20}}
+    porch = Porch(tmp_path, cameras=once)
+    with porch.open():
+        front = porch.daemon.health["front"]
+        wait_until(lambda: front.failure == "end_of_stream", "the end of the pictures")
+        assert front.frames == 3
+
+        porch.daemon.enable("front", enabled=True)
+
+        wait_until(lambda: front.frames == 6, "the pictures again")
+        only(porch)
 
 
 def test_a_cameras_state_is_told_again_every_ten_seconds(tmp_path: Path) -> None:

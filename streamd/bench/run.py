@@ -31,12 +31,19 @@ BENCHMARKS: Final[Mapping[str, ModuleType]] = {
 }
 """Every benchmark by name: a module with TITLE, SECONDS and measure(seconds)."""
 
+ALL: Final = "all"
+"""Names every one of them."""
+
 
 def run(names: Sequence[str], *, list_them: bool, seconds: float | None, as_json: bool) -> int:
-    """Run the named benchmarks, or all; one JSON object, with the benchmark's own keys where only one was named."""
+    """Run the named benchmarks, `all` of them, or list them where none is named.
+
+    as_json: one object, with the benchmark's own keys where only one was named.
+    """
+    names, list_them = (tuple(BENCHMARKS), list_them) if ALL in names else (names, list_them or not names)
     unknown = [name for name in names if name not in BENCHMARKS]
     if unknown:
-        raise ConfigError([f"no benchmark is called {unknown[0]!r}; there are: {', '.join(BENCHMARKS)}"])
+        raise ConfigError([f"no benchmark is called {unknown[0]!r}; there are: {', '.join(BENCHMARKS)}, and {ALL}"])
     if seconds is not None and not 0 < seconds < math.inf:
         raise ConfigError([f"--seconds: expected more than 0, found {seconds:g}"])
     console = Console(highlight=False, soft_wrap=True)
@@ -46,9 +53,10 @@ def run(names: Sequence[str], *, list_them: bool, seconds: float | None, as_json
     if list_them:
         for name, module in BENCHMARKS.items():
             console.print(f"{name:<10} {module.TITLE}")
+        console.print(f"{ALL:<10} every one of them")
         return 0
     results = {}
-    for name in names or BENCHMARKS:
+    for name in names:
         module = BENCHMARKS[name]
         if not as_json:
             console.print(f"[bold]{name}[/]: {module.TITLE}")

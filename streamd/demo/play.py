@@ -125,7 +125,7 @@ def _portrait_camera(gallery: Path, console: Console) -> Iterator[str]:
     person.mkdir()
     shutil.copy(folder / portraits.OFFICIAL.file, person / "official-portrait.jpg")
     console.print(f"enrolled: {_PERSON}, from one photo ({person / 'official-portrait.jpg'})")
-    console.print("to come: he, on two other occasions; then a stranger. Making the stream takes some seconds.")
+    console.print("to come: he, by photos of two other occasions; then a stranger. Making the stream takes some seconds.")
     with tempfile.TemporaryDirectory() as temporary:
         clip = Path(temporary) / "story.mp4"
         encode(clip, story.pictures(folder, story.STORY, story.STORY_SECONDS), story.FPS)

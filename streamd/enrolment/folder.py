@@ -218,7 +218,9 @@ class EnrolmentFolder:
         try:
             listing = list_folder(self._folder)
         except OSError as error:
-            return self._troubled(f"{self._folder} cannot be read ({error.strerror}); the last gallery stays in force")
+            return self._troubled(
+                f"{self._folder} cannot be read ({error.strerror}); make it or mount its disk; the last gallery serves on"
+            )
         if not listing.people and self._known and self._remembered() not in (None, listing.inode):
             return self._troubled(
                 f"{self._folder} is empty and not the folder that it was, perhaps a disk is not mounted; the last gallery "

@@ -63,6 +63,11 @@ class Drop:
     age: float
     event: Event | None
 
+    @property
+    def may_be_made_anew(self) -> bool:
+        """Whether what it said may be decided and said again; access control would refuse it again."""
+        return isinstance(self.event, VisitEvent) and self.reason is not DropReason.REFUSED
+
 
 @dataclass(frozen=True, slots=True)
 class Outgoing:

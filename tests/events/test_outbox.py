@@ -204,6 +204,14 @@ def test_an_event_that_the_broker_refuses_is_counted_as_such(outbox: Outbox) -> 
     assert (counters.handed_over, counters.confirmed, counters.dropped) == ({"visit": 1}, 0, {DropReason.REFUSED: 1})
 
 
+def test_a_lost_decision_may_be_made_anew_but_not_one_that_access_control_refuses() -> None:
+    said = visit()
+    anew = {reason for reason in DropReason if Drop("t", reason, 0.1, said).may_be_made_anew}
+
+    assert anew == set(DropReason) - {DropReason.REFUSED}
+    assert not Drop("t", DropReason.OFFLINE, 0.1, None).may_be_made_anew  # an answer to a command
+
+
 def test_a_wrong_payload_fails_where_it_was_made_not_in_the_network(outbox: Outbox) -> None:
     spoilt = dataclasses.replace(visit(), decided=datetime(2026, 11, 25))  # noqa: DTZ001
 
