@@ -24,7 +24,9 @@ def parser() -> argparse.ArgumentParser:
     ship.add_argument("--out", type=Path, default=SHIPPED, help="where they go (default: streamd/models)")
     ship.set_defaults(run_command=_ship)
     measure = commands.add_parser("evaluate", help="measure how well a model tells people apart")
-    measure.add_argument("--protocol", choices=["lfw-view2"], default="lfw-view2")
+    measure.add_argument("--protocol", choices=["lfw-view2", "open-set", "robustness", "groups"], default="lfw-view2")
+    measure.add_argument("--model", type=Path, help="a card, a .tflite file or a teacher's .onnx file (default: --card)")
+    measure.add_argument("--fairface", type=Path, help="groups: FairFace as published, with val/ and its label file")
     measure.set_defaults(run_command=_evaluate)
     fit = commands.add_parser("calibrate", help="measure what a score is worth as evidence")
     fit.set_defaults(run_command=_calibrate)
@@ -92,10 +94,22 @@ def _distil(given: argparse.Namespace) -> dict[str, Any]:
 
 
 def _evaluate(given: argparse.Namespace) -> dict[str, Any]:
-    from training.evaluate import lfw_view2
-    from training.scores import of_card
+    from training import evaluate, identification, robustness
+    from training.prepare import DataError
+    from training.scores import of_file
 
-    return lfw_view2(given.data, *of_card(given.card), given.cache)
+    model = of_file(given.model or given.card)
+    if given.protocol == "lfw-view2":
+        return evaluate.lfw_view2(given.data, *model, given.cache)
+    if given.protocol == "open-set":
+        return identification.lfw_open_set(given.data, *model, given.cache)
+    if given.cache is None:
+        raise DataError(f"--protocol {given.protocol} needs --cache: its faces are seen in many views")
+    if given.protocol == "robustness":
+        return robustness.lfw_robustness(given.data, *model, given.cache)
+    if given.fairface is None:
+        raise DataError("--protocol groups needs --fairface: the folder with FairFace's val/ and its label file")
+    return identification.fairface_groups(given.fairface, *model, given.cache)
 
 
 def _calibrate(given: argparse.Namespace) -> dict[str, Any]:

@@ -9,11 +9,16 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Final
 
 import numpy as np
 from numpy.typing import NDArray
 
 from streamd.values import Float32
+from training.fairface import strangers
+from training.prepare import faces
+from training.scores import Embed, few_of_each, templates, templates_of_crops
 
 Compare = Callable[[Float32, Float32], Float32]
 """Scores float32 (B, N) of probes float32 (B, D) against enrolled templates float32 (N, D)."""
@@ -136,3 +141,75 @@ def group_rates(
             drawn.append(float(times @ hits @ times) / max(float(times @ both.astype(np.float32) @ times), 1.0))
         intervals[group] = (float(np.quantile(drawn, 0.025)), float(np.quantile(drawn, 0.975)))
     return GroupRates(threshold, rates, intervals, pairs)
+
+
+def fnir_interval(search: Search, fpir: float, draws: int = 200) -> tuple[float, float]:
+    """95 % interval of the FNIR: people, enrolled ones and strangers, are drawn anew with all of their probes (bootstrap)."""
+    random = np.random.default_rng(0)
+    own = np.where(search.right, search.own, -np.inf)
+    probes = [np.flatnonzero(search.probe_of == person) for person in np.unique(search.probe_of)]
+    passers = [np.flatnonzero(search.stranger_of == person) for person in np.unique(search.stranger_of)]
+    found = []
+    for _ in range(draws):
+        chosen = np.concatenate([probes[n] for n in random.integers(0, len(probes), len(probes))])
+        others = np.concatenate([passers[n] for n in random.integers(0, len(passers), len(passers))])
+        limit = np.sort(search.strangers[others])[::-1][int(fpir * len(others) + 1e-9)]
+        found.append(float(np.mean(own[chosen] <= limit)))
+    return float(np.quantile(found, 0.025)), float(np.quantile(found, 0.975))
+
+
+def lfw_open_set(data: Path, embed: Embed, model: str, cache: Path | None) -> dict[str, Any]:
+    """Open-set figures on `lfw-rest.tar`: people with five good photographs or more are enrolled with 1, 3 and 5 of them.
+
+    At most ten probes of a person count: else one often photographed person is the statistic.
+    """
+    archive = data / "lfw-rest.tar"
+    found = faces(archive, cache)
+    vectors = templates(found, embed, model, cache)
+    good = np.flatnonzero(found.good)
+    figures: dict[str, Any] = {}
+    for photos in (1, 3, 5):
+        kept = good[few_of_each([found.people[index] for index in good], photos + _PROBES)]
+        search = open_set([found.people[index] for index in kept], vectors[kept], cosines, photos, least=photos + 2)
+        figures[f"enrolled_with_{photos}"] = {
+            "people": len(np.unique(search.probe_of)),
+            "probes": len(search.own),
+            "strangers": len(np.unique(search.stranger_of)),
+            "rank_one": search.rank_one,
+            **{f"fnir_at_fpir_{rate:g}": search.fnir(rate) for rate in FALSE_POSITIVE_RATES},
+            **{f"fnir_at_fpir_{rate:g}_interval": fnir_interval(search, rate) for rate in FALSE_POSITIVE_RATES},
+        }
+    return figures
+
+
+FALSE_POSITIVE_RATES: Final = (0.01, 0.003)
+_PROBES: Final = 10  # of a person at most
+
+
+def fairface_groups(fairface: Path, embed: Embed, model: str, cache: Path, compare: Compare = cosines) -> dict[str, Any]:
+    """False match rates among the groups of FairFace's validation part, at the threshold of an FMR of 1e-3 over all pairs.
+
+    Pairs that are likely one person twice are left out: the collection has no names, so by score.
+    """
+    found = strangers(fairface, "val", cache)
+    kept = np.flatnonzero(found.outside <= _MOST_OUTSIDE)
+    vectors = templates_of_crops(found.crops, embed, f"fairface-val-{model[:16]}", cache)[kept]
+    scores = compare(vectors, vectors)
+    twice = vectors @ vectors.T > _ONE_PERSON
+    figures: dict[str, Any] = {"faces": len(kept), "pairs_left_out": int(np.triu(twice, 1).sum())}
+    sex, race = found.gender[kept], found.race[kept]
+    both = [f"{one}, {other}" for one, other in zip(race, sex, strict=True)]
+    for name, groups in (("race", race.tolist()), ("sex", sex.tolist()), ("race_and_sex", both)):
+        rates = group_rates(scores, groups, 1e-3, twice)
+        figures["threshold"] = rates.threshold
+        figures[name] = {
+            "largest_over_smallest": rates.largest_over_smallest,
+            "largest_over_mean": rates.largest_over_mean,
+            "fmr": rates.rates,
+            "fmr_interval": rates.intervals,
+        }
+    return figures
+
+
+_MOST_OUTSIDE: Final = 0.4  # share of a crop that lies outside the photograph
+_ONE_PERSON: Final = 0.6  # cosine that next to no two people reach

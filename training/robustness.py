@@ -11,16 +11,16 @@ import hashlib
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Final
+from typing import Any, Final
 
 import numpy as np
 from numpy.typing import NDArray
 
 from streamd.values import Float32, UInt8
-from training.augment import NAMED, named_view
+from training.augment import HARD, NAMED, named_view
 from training.evaluate import tar_at_fmr
-from training.identification import Compare
-from training.prepare import Faces
+from training.identification import Compare, cosines
+from training.prepare import Faces, faces
 from training.scores import Embed, few_of_each, templates_of_crops
 
 FMR: Final = 1e-3
@@ -75,3 +75,16 @@ def rates(given: Trials, enrolled: Float32, probes: dict[str, Float32], compare:
         scores = compare(vectors, enrolled)
         found[name] = tar_at_fmr(scores[given.same], scores[~given.same], fmr)
     return found
+
+
+def lfw_robustness(data: Path, embed: Embed, model: str, cache: Path) -> dict[str, Any]:
+    """The curves on `lfw-rest.tar`, with the mean over the hard views."""
+    found = faces(data / "lfw-rest.tar", cache)
+    given = trials(found)
+    measured = rates(given, *templates(found, given, embed, model[:16], cache), cosines)
+    return {
+        "people": len(given.enrolled),
+        "probes": len(given.probes),
+        "tar_at_fmr_1e-3": measured,
+        "mean_of_hard_views": float(np.mean([measured[name] for name in HARD])),
+    }

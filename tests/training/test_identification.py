@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from training.identification import cosines, group_rates, open_set
+from training.identification import cosines, fnir_interval, group_rates, open_set
 
 
 def unit(*rows: tuple[float, ...]) -> np.ndarray:
@@ -36,6 +36,25 @@ def test_a_search_fails_where_a_stranger_would_have_passed() -> None:
     assert search.threshold(0.1) == pytest.approx(np.cos(1.0), abs=1e-6)
     assert search.fnir(0.1) == 0
     assert search.fnir(0.01) == 0.5  # the probe at 0.6 is further than the stranger at 0.45
+
+
+def test_the_interval_reckons_with_people_not_with_photographs() -> None:
+    """One of ten people fails, with as many probes as all the others together: half of the probes, but one person."""
+    people, angles = [], []
+    for person in range(10):
+        probes = 9 if person == 0 else 1
+        people += [f"p{person}"] * (1 + probes)
+        angles += [person * 0.5, *([person * 0.5 + (0.2 if person == 0 else 0.001)] * probes)]
+    people += [f"s{n}" for n in range(20)]
+    angles += [person * 0.5 + 0.1 for person in range(10) for _ in range(2)]
+    vectors = np.stack([np.cos(angles), np.sin(angles)], 1).astype(np.float32)
+
+    search = open_set(people, vectors, cosines, photos=1, least=2)
+    low, high = fnir_interval(search, 0.1)
+
+    assert search.fnir(0.1) == 0.5
+    assert low == 0  # nobody drew the one who fails
+    assert high > 0.6
 
 
 def test_false_matches_of_each_group_are_counted_within_it_alone() -> None:

@@ -58,6 +58,14 @@ def test_data_that_is_not_there_is_one_sentence_and_an_exit_status(tmp_path: Pat
     assert f"{tmp_path}/lfw-view2.tar: not found" in capsys.readouterr().err
 
 
+@pytest.mark.parametrize(("protocol", "missing"), [("robustness", "needs --cache"), ("groups", "needs --cache")])
+def test_a_protocol_says_what_it_needs(tmp_path: Path, capsys: pytest.CaptureFixture[str], protocol: str, missing: str) -> None:
+    status = cli.main(["evaluate", "--protocol", protocol, "--data", str(tmp_path)])
+
+    assert status == 1
+    assert missing in capsys.readouterr().err
+
+
 def test_measuring_does_not_need_tensorflow() -> None:
     program = "import sys, training.cli, training.evaluate, training.calibrate; print('tensorflow' in sys.modules)"
 
