@@ -716,7 +716,7 @@ class Daemon:
                     at=self._clock.utc(),
                 )
             )
-        if now.gallery is not before.gallery:
+        if now.gallery.generation != before.gallery.generation:
             waiting = f", {now.waiting} to be judged" if now.waiting else ""
             waiting += f", {len(now.refused)} not used (`streamd gallery` tells why)" if now.refused else ""
             log.info(

@@ -22,7 +22,7 @@ from streamd.bench.statistics import quantile, timed
 from streamd.enrolment.rows import Row, Traits
 from streamd.enrolment.seal import Seal
 from streamd.enrolment.vault import Vault
-from streamd.recognition.gallery import EXACT_NUMBERS, Enrolled, build, search
+from streamd.recognition.gallery import EXACT_NUMBERS, Enrolled, build, indexed, search, wants_index
 from streamd.values import Float32, Gallery, Int64
 
 TITLE: Final = "search: milliseconds a probe and recall, ten thousand to a million templates"
@@ -108,7 +108,9 @@ def figures(
     )
     rows = [Enrolled(f"s{i // _PHOTOS:07}", str(i % _PHOTOS), vector) for i, vector in enumerate(vectors)]
     started = time.perf_counter()
-    gallery = build(rows, 1, "bench", dimension, exact_numbers=exact_numbers)
+    gallery = build(rows, 1, "bench", dimension)
+    if wants_index(gallery, exact_numbers):
+        gallery = indexed(gallery)
     build_seconds = time.perf_counter() - started
     del rows, vectors
     turn = iter(range(1 << 40))

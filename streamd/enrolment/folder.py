@@ -34,7 +34,7 @@ from streamd.enrolment.sidecar import Sidecars, remove_file
 from streamd.enrolment.subject import SubjectSettings, read_settings
 from streamd.enrolment.vault import Committed, Vault, VaultReason
 from streamd.errors import ConfigError, GalleryError
-from streamd.recognition.gallery import Enrolled, build
+from streamd.recognition.gallery import EXACT_NUMBERS, Enrolled, build, indexed, wants_index
 from streamd.values import Gallery, Quality
 
 log = logging.getLogger(__name__)
@@ -56,6 +56,7 @@ class FolderRules:
     """sidecars: write the verdict beside each photo. keep_photos: else photos are deleted once enrolled. require_consent:
     use nobody's photos without their consent in `subject.yaml`. cameras: the names that `subject.yaml` may use. basis: what a
     verdict depends on besides photo and model; when it changes, photos are judged again. read_only: nothing is written.
+    exact_numbers: see `gallery.wants_index`.
     """
 
     sidecars: bool = True
@@ -64,6 +65,7 @@ class FolderRules:
     cameras: tuple[str, ...] = ()
     basis: str = ""
     read_only: bool = False
+    exact_numbers: int = EXACT_NUMBERS
 
 
 @dataclass(frozen=True, slots=True)
@@ -244,11 +246,15 @@ class EnrolmentFolder:
             news = self._put_in_force(plan.gone, judged, waiting, lying)
         elif waiting != self._enrolment.waiting:
             self._enrolment = dataclasses.replace(self._enrolment, waiting=waiting)
+        elif not waiting and wants_index(self._enrolment.gallery, self._rules.exact_numbers):
+            self._enrolment = dataclasses.replace(self._enrolment, gallery=indexed(self._enrolment.gallery))
         elif not waiting and len(self._known) <= _COACHED_AHEAD:
             self._ensure_coached()
         if self._sidecars is not None:
             # By what lies there, so that none is left of a photo that went or was renamed while nobody looked.
             self._sidecars.remove(place for place in listing.orphans if not self._is_enrolled_without_photo(place))
+        if wants_index(self._enrolment.gallery, self._rules.exact_numbers):
+            settles_in = 0  # nothing is left to be judged: the next look makes the index
         return Refreshed(self._enrolment, news, None if settles_in is None else max(0, settles_in) / 1e9)
 
     # What may be asked about it, between two looks

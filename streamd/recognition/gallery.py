@@ -8,6 +8,7 @@ exact or that of somebody of whom no template was near.
 
 from __future__ import annotations
 
+import dataclasses
 import logging
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
@@ -16,7 +17,7 @@ from typing import Final
 
 import numpy as np
 
-from streamd.recognition.index import open_index
+from streamd.recognition.index import CodeScan, can_index
 from streamd.values import Float32, Gallery, Int32, Int64, SubjectRules
 
 log = logging.getLogger(__name__)
@@ -32,8 +33,8 @@ Medians of a search with the product and with the index, in milliseconds, on two
     of 384 numbers     1.7   0.36     4.0   0.39    14.5   0.58
 
 BLAS on one thread is faster within the caches (0.10 against 0.21 for the first) and no faster beyond; its threads cannot be
-limited for one call, and on two busy cores two of them took up to 12. An index costs a change of the gallery 0.4 s for 10,000
-templates and 1.4 s for 100,000.
+limited for one call, and on two busy cores two of them took up to 12. An index takes 0.4 s to make for 10,000 templates and
+1.4 s for 100,000; a change of the gallery is in force before it.
 """
 
 _SLOW_NUMBERS: Final = 10 * EXACT_NUMBERS  # without an index some 10 ms
@@ -59,12 +60,10 @@ def build(
     model: str,
     dimension: int,
     rules: Mapping[str, SubjectRules] | None = None,
-    *,
-    exact_numbers: int = EXACT_NUMBERS,
 ) -> Gallery:
     """The snapshot of these photos; the order they come in does not matter. rules: of subjects that have some of their own.
 
-    Above `exact_numbers` it has an index, where the library for it is installed.
+    It has no index yet: making one takes a second, and nobody is to wait for that.
     """
     rows = sorted(enrolled, key=lambda row: (row.subject, row.photo))
     names = tuple(sorted({row.subject for row in rows}))
@@ -74,12 +73,20 @@ def build(
     templates.setflags(write=False)
     subjects = np.array([index[row.subject] for row in rows], np.int32)
     starts = np.searchsorted(subjects, np.arange(len(names))).astype(np.int32)
-    nearest = open_index(templates) if templates.size > exact_numbers else None
-    if nearest is None and templates.size > _SLOW_NUMBERS:
+    if templates.size > _SLOW_NUMBERS and not can_index():
         log.warning("%d templates are searched without an index, which is slow; install streamd[large]", len(rows))
-    return Gallery(
-        templates, subjects, names, tuple(row.photo for row in rows), generation, model, starts, dict(rules or {}), nearest
-    )
+    photos = tuple(row.photo for row in rows)
+    return Gallery(templates, subjects, names, photos, generation, model, starts, dict(rules or {}))
+
+
+def wants_index(gallery: Gallery, exact_numbers: int = EXACT_NUMBERS) -> bool:
+    """Whether it would be searched faster by an index than by the product, and has none."""
+    return gallery.index is None and gallery.templates.size > exact_numbers and can_index()
+
+
+def indexed(gallery: Gallery) -> Gallery:
+    """The same gallery with an index: every score that it finds is the one that the product gives."""
+    return dataclasses.replace(gallery, index=CodeScan(gallery.templates))
 
 
 def search(vectors: Float32, gallery: Gallery) -> Float32:

@@ -19,7 +19,7 @@ import numpy as np
 from streamd.values import Float32, Int64
 
 if TYPE_CHECKING:
-    from streamd.values import Nearest
+    pass
 
 _SUBQUANTISERS: Final = 64
 # Templates that the codes are fitted on. 65,536 found no more (recall 1.0, 10,000 to a million of people's templates) and took
@@ -27,9 +27,9 @@ _SUBQUANTISERS: Final = 64
 _TRAINING: Final = 2048
 
 
-def open_index(templates: Float32) -> Nearest | None:
-    """An index of templates (float32 (N, D), unit rows); None where faiss is not installed (`pip install streamd[large]`)."""
-    return CodeScan(templates) if importlib.util.find_spec("faiss") is not None else None
+def can_index() -> bool:
+    """Whether faiss is installed (`pip install streamd[large]`)."""
+    return importlib.util.find_spec("faiss") is not None
 
 
 class CodeScan:

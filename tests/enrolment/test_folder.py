@@ -6,6 +6,7 @@ one person have a cosine of 0.8 or so, those of two persons about 0; 10 (s - 0.2
 
 from __future__ import annotations
 
+import dataclasses
 import json
 import os
 import re
@@ -169,6 +170,27 @@ def test_a_picture_under_an_odd_name_is_looked_at_for_what_it_is(home: Home, nam
     home.drop(f"anna/{name}", "is 1")
 
     assert home.look().gallery.photos == (f"anna/{name}",)
+
+
+def test_a_large_gallery_is_in_force_at_once_and_has_its_index_with_the_next_look(home: Home) -> None:
+    """The index takes a second to make: neither a start nor a photo waits for it."""
+    pytest.importorskip("faiss", reason="needs streamd[large]")
+    home.rules = dataclasses.replace(home.rules, exact_numbers=10)
+    home.start()
+    for number in range(40):
+        home.drop(f"anna/{number}.jpg", f"is 0, {'older ' * number}")
+
+    first, then, after = home.refresh(), home.refresh(), home.refresh()
+
+    assert len(first.enrolment.gallery.photos) > 10
+    assert (first.enrolment.gallery.index, first.settles_in) == (None, 0)
+    assert then.enrolment.gallery.index is not None
+    assert then.enrolment.gallery.generation == first.enrolment.gallery.generation
+    assert then.settles_in is None
+    assert after.enrolment is then.enrolment
+
+    home.drop("ben/1.jpg", "is 1")
+    assert home.refresh().enrolment.gallery.index is None
 
 
 def test_an_empty_folder_is_a_gallery_of_nobody(home: Home) -> None:

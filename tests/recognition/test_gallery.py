@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from streamd.recognition.gallery import FLOOR, Enrolled, best_photo, build, search
+from streamd.recognition.gallery import FLOOR, Enrolled, best_photo, build, indexed, search, wants_index
 from streamd.values import Float32, Gallery
 
 DIMENSION = 6
@@ -109,7 +109,8 @@ def people(count: int, photos: int, dimension: int = 32) -> list[Enrolled]:
 def crowd() -> tuple[Gallery, Gallery]:
     """The same people in a gallery that is searched exactly, and in one with an index."""
     rows = people(600, 4)
-    return build(rows, 1, "model", 32), build(rows, 1, "model", 32, exact_numbers=32_000)
+    exact = build(rows, 1, "model", 32)
+    return exact, indexed(exact)
 
 
 def probes_of(gallery: Gallery, count: int) -> Float32:
@@ -120,11 +121,11 @@ def probes_of(gallery: Gallery, count: int) -> Float32:
 
 def test_the_best_two_subjects_are_those_of_the_exact_search(crowd: tuple[Gallery, Gallery]) -> None:
     """What the rule decides by: with their exact scores, which come from all of their photos."""
-    exact, indexed = crowd
+    exact, by_index = crowd
     assert exact.index is None
-    assert indexed.index is not None
+    assert by_index.index is not None
     for probe in probes_of(exact, 100):
-        expected, found = search(probe[None], exact)[0], search(probe[None], indexed)[0]
+        expected, found = search(probe[None], exact)[0], search(probe[None], by_index)[0]
         assert found.argsort()[:-3:-1].tolist() == expected.argsort()[:-3:-1].tolist()
         looked_at = found > FLOOR
         assert found[looked_at] == pytest.approx(expected[looked_at], abs=1e-6)
@@ -132,9 +133,9 @@ def test_the_best_two_subjects_are_those_of_the_exact_search(crowd: tuple[Galler
 
 
 def test_whoever_is_near_one_of_the_probes_is_scored_for_all(crowd: tuple[Gallery, Gallery]) -> None:
-    exact, indexed = crowd
+    exact, by_index = crowd
     probes = probes_of(exact, 3)
-    scores = search(probes, indexed)
+    scores = search(probes, by_index)
 
     looked_at = scores > FLOOR
     assert (looked_at == looked_at[0]).all()
@@ -145,9 +146,17 @@ def test_the_second_is_found_behind_somebody_with_very_many_photos() -> None:
     """Three hundred photos of one person are all nearer than the next person's; the index is asked for more."""
     base = np.eye(1, 32, dtype=np.float32)[0]
     crowd = [Enrolled("many", f"many/{i}.jpg", base) for i in range(400)]
-    gallery = build([*crowd, *people(300, 4)], 1, "model", 32, exact_numbers=32_000)
+    gallery = indexed(build([*crowd, *people(300, 4)], 1, "model", 32))
 
     scores = search(base[None], gallery)[0]
 
     exact = search(base[None], build([*crowd, *people(300, 4)], 1, "model", 32))[0]
     assert np.sort(scores)[-2:] == pytest.approx(np.sort(exact)[-2:], abs=1e-6)
+
+
+def test_a_gallery_asks_for_an_index_when_the_product_would_be_slower(crowd: tuple[Gallery, Gallery]) -> None:
+    exact, by_index = crowd
+
+    assert not wants_index(exact, exact_numbers=exact.templates.size)
+    assert wants_index(exact, exact_numbers=exact.templates.size - 1)
+    assert not wants_index(by_index, exact_numbers=1)
