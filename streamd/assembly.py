@@ -57,6 +57,7 @@ class Model:
 
 # For a model whose scores nobody has measured for the coach: only all but equal photos are duplicates, and a photo's gain is
 # its distance.
+_ON_THE_WAY: Final = 0.3  # seconds of `max_age` that comparison, decision and hand-over may need
 _UNMEASURED: Final = (0.98, (0.0, 1.0))
 
 
@@ -77,6 +78,7 @@ def cameras(config: Config) -> dict[str, Camera]:
             frozen_after=camera.frozen_after_seconds,
             loop=camera.loop,
             ca_file=camera.ca_file,
+            latest=max(0.5, config.mqtt.max_age_seconds - _ON_THE_WAY),
         )
         for name, camera in config.cameras.items()
     }

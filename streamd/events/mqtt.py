@@ -89,6 +89,7 @@ CLOSURES = 5
 REFUSED_TOPICS = 8
 # A broker that owes an answer for so long is treated as gone, however long the keepalive.
 ANSWER_SECONDS = 10.0
+_FAREWELL_SECONDS = 1.0  # that are left for `offline` when a broker is slow to take what comes before it
 
 
 @dataclass(frozen=True, slots=True)
@@ -439,7 +440,9 @@ class _Connection:
 
     def _send(self, client: paho.Client) -> None:
         now = self._clock()
-        if self._standing.stopping.is_set() and not self._farewell_said:
+        # The ends of visits go first, unless the broker holds them up for too long.
+        in_order = not self._outbox.events_wait or now >= self._standing.farewell_until - _FAREWELL_SECONDS
+        if self._standing.stopping.is_set() and not self._farewell_said and in_order:
             self._farewell_said = True
             self._outbox.clear_presence(self._standing.utc())
             self._outbox.state(self._standing.status(NodeState.OFFLINE))

@@ -11,6 +11,7 @@ import logging
 import random
 import socket
 import struct
+from collections import deque
 from collections.abc import Callable, Generator, Iterator
 from dataclasses import dataclass
 from datetime import timedelta
@@ -34,7 +35,12 @@ log = logging.getLogger(__name__)
 _IMAGE_SUFFIXES: Final = frozenset({".jpg", ".jpeg", ".png", ".webp", ".bmp"})
 _PLANAR: Final = frozenset({"yuv420p", "yuvj420p", "yuv422p", "yuvj422p"})
 _CLOCK_DRIFT: Final = 1e-3  # what two clocks may part by: quartz 1e-4, a clock that is being set right 5e-4
-_LATEST: Final = 2.0  # seconds: nobody acts on what is older (`max_age`), and what is behind it is older still
+_CLOCK_WINDOW: Final = 30  # packets over which the least age is what a jump of the stream's clock leaves as it was
+_REORDERED: Final = 0.5  # seconds that a packet's time may lie before the last one's: pictures are not sent as they are shown
+_EVEN_STEP: Final = 0.3  # seconds; a backlog of the network comes in larger ones
+_IDLE_SHARE: Final = 0.2  # of the time that was spent waiting for packets: then no backlog lies here
+_DISBELIEVED: Final = 2  # late openings in a row after which it is the times that are wrong
+_LATE_IN_A_ROW: Final = 900.0  # seconds
 _FROZEN_CELLS: Final = 320
 _CODED_ALIKE: Final = 6  # grey levels
 _LONGEST_STILL: Final = 600.0  # seconds between attempts to bring life into a picture that stands still
@@ -46,6 +52,7 @@ class Camera:
 
     rotation: degrees clockwise. region: fractions of the turned picture. read_timeout: seconds without a frame. ca_file: the
     authority that must have signed the certificate of an https:// or rtsps:// camera; without one any certificate will do.
+    latest: seconds after its capture up to which a picture is of use; what is behind it in a backlog is older still.
     """
 
     name: str
@@ -61,6 +68,7 @@ class Camera:
     frozen_after: float = 10.0
     loop: bool = False
     ca_file: Path | None = None
+    latest: float = 1.7
 
 
 def backoff(attempt: int, shortest: float, longest: float, jitter: float) -> float:
@@ -88,7 +96,10 @@ class StreamClock:
 
     def __init__(self) -> None:
         self._offset = float("inf")  # of our clock to the stream's, without delay
-        self._last: tuple[float, float, float] | None = None  # stream's time, arrival and age of the last packet
+        self._last: tuple[float, float] | None = None  # stream's time and arrival of the last packet
+        self._ages: deque[float] = deque(maxlen=_CLOCK_WINDOW)
+        self.even = True
+        """Whether the delay never grew by much at once: so it does where the stream's times run at a rate of their own."""
 
     def captured(self, stream_seconds: float | None, arrived: float) -> float:
         """Capture time (monotonic) of a packet that arrived at `arrived`; never after it."""
@@ -96,14 +107,38 @@ class StreamClock:
             return arrived
         offset = arrived - stream_seconds
         if self._last is not None:
-            before, then, age = self._last
+            before, then = self._last
             self._offset += _CLOCK_DRIFT * (arrived - then)
-            if not 0 <= stream_seconds - before < 10:
-                self._offset = offset - age  # the stream's clock jumped: a backlog is no younger for that
+            if not -_REORDERED <= stream_seconds - before < 10:
+                self._offset = offset - min(self._ages)  # the stream's clock jumped: a backlog is no younger for that
         self._offset = min(self._offset, offset)
         captured = min(arrived, stream_seconds + self._offset)
-        self._last = stream_seconds, arrived, arrived - captured
+        if self._ages and arrived - captured > self._ages[-1] + _EVEN_STEP:
+            self.even = False
+        self._ages.append(arrived - captured)
+        self._last = stream_seconds, arrived
         return captured
+
+
+class StreamTimes:
+    """Whether the times that a camera puts on its pictures are believed; one owner thread, over all openings of the camera.
+
+    Some cameras stamp as many pictures a second as they are set to and send fewer. Their delay grows evenly for ever, though
+    they are waited for; a backlog comes at once, or lies here. Where it is twice the times, age is counted from arrival.
+    """
+
+    def __init__(self) -> None:
+        self.believed = True
+        self._late_at: deque[float] = deque(maxlen=_DISBELIEVED)
+
+    def late(self, now: float, by_its_times: bool) -> None:
+        """A stream was late at `now` (monotonic); by_its_times: as it would be if its times were wrong."""
+        if not by_its_times:
+            self._late_at.clear()
+            return
+        self._late_at.append(now)
+        if len(self._late_at) == _DISBELIEVED and now - self._late_at[0] <= _LATE_IN_A_ROW:
+            self.believed = False
 
 
 class Stillness(Enum):
@@ -174,17 +209,23 @@ def _alike(one: UInt8, other: UInt8) -> bool:
     return one.shape == other.shape and int(cv2.absdiff(one, other).max()) <= _CODED_ALIKE
 
 
-def frames(settings: Camera, clock: Clock, ended: Callable[[], bool], guard: FrozenGuard | None = None) -> Iterator[Frame]:
+def frames(
+    settings: Camera,
+    clock: Clock,
+    ended: Callable[[], bool],
+    guard: FrozenGuard | None = None,
+    times: StreamTimes | None = None,
+) -> Iterator[Frame]:
     """Open a camera and yield its frames, at most `max_fps` a second, until `ended()`.
 
-    guard: what is known of the camera's stillness from before. Raises CameraError when it cannot be opened or stops: a file
-    or folder that does not loop with END_OF_STREAM.
+    guard, times: what is known from before of the camera's stillness and of its clock. Raises CameraError when it cannot be
+    opened or stops: a file or folder that does not loop with END_OF_STREAM.
     """
     path = Path(settings.address)
     if "://" not in settings.address and path.is_dir():
         yield from _folder(settings, path, clock, ended)
     else:
-        yield from _stream(settings, clock, ended, guard or FrozenGuard(settings.frozen_after))
+        yield from _stream(settings, clock, ended, guard or FrozenGuard(settings.frozen_after), times or StreamTimes())
 
 
 def _folder(settings: Camera, path: Path, clock: Clock, ended: Callable[[], bool]) -> Iterator[Frame]:
@@ -235,9 +276,11 @@ class _Packet:
     arrived: float
 
 
-def _stream(settings: Camera, clock: Clock, ended: Callable[[], bool], guard: FrozenGuard) -> Iterator[Frame]:
+def _stream(
+    settings: Camera, clock: Clock, ended: Callable[[], bool], guard: FrozenGuard, times: StreamTimes
+) -> Iterator[Frame]:
     live = is_live(settings.address)
-    reading = _Reading(settings, clock, ended, guard)
+    reading = _Reading(settings, clock, ended, guard, times)
     again = True
     while again and not ended():
         guard.opened()
@@ -294,11 +337,13 @@ def _timeouts(settings: Camera) -> tuple[float, float]:
 class _Reading:
     """The pictures of one stream or file, over all the rounds in which a file is shown; one owner thread."""
 
-    def __init__(self, settings: Camera, clock: Clock, ended: Callable[[], bool], guard: FrozenGuard) -> None:
-        self._settings, self._clock, self._ended, self._guard = settings, clock, ended, guard
+    def __init__(
+        self, settings: Camera, clock: Clock, ended: Callable[[], bool], guard: FrozenGuard, times: StreamTimes
+    ) -> None:
+        self._settings, self._clock, self._ended, self._guard, self._times = settings, clock, ended, guard, times
         self._live = is_live(settings.address)
         # FFmpeg makes up 25 pictures a second for a stream that tells no times.
-        self._timed = self._live and not _is_http(settings.address)
+        self._timed = self._live and not _is_http(settings.address) and times.believed
         self._pace = _Pace(clock)
         self._index, self._due = 0, float("-inf")
 
@@ -309,13 +354,19 @@ class _Reading:
         stream.codec_context.thread_count = 1
         stream_clock, shown = StreamClock(), False
         interval = 1 / float(stream.average_rate or stream.guessed_rate or 15)
+        opened = asked = self._clock.monotonic()
+        waited = 0.0
         for packet in container.demux(stream):
             if self._ended():
                 return False
             arrived = self._clock.monotonic()
+            waited += arrived - asked
             captured = stream_clock.captured(_stream_seconds(packet), arrived) if self._timed else arrived
-            if arrived - captured > _LATEST:
+            if arrived - captured > self._settings.latest:
+                idle = waited > _IDLE_SHARE * (arrived - opened)
+                self._times.late(arrived, by_its_times=stream_clock.even and idle)
                 raise CameraError(CameraFailure.LATE, self._late(arrived - captured))
+            asked = arrived
             try:
                 pictures = packet.decode()
             except av.error.InvalidDataError:
@@ -334,6 +385,7 @@ class _Reading:
                 wall = self._clock.utc() - timedelta(seconds=self._clock.monotonic() - captured)
                 yield Frame(self._settings.name, self._index, picture, captured, wall)
                 self._index += 1
+            asked = self._clock.monotonic()
         if not shown and not self._live:
             sentence = f"{self._settings.name}: {self._settings.shown} {_MENDS[CameraFailure.NO_VIDEO]}"
             raise CameraError(CameraFailure.NO_VIDEO, sentence)
@@ -341,6 +393,11 @@ class _Reading:
         return False
 
     def _late(self, seconds: float) -> str:
+        if not self._times.believed:
+            return (
+                f"{self._settings.name}: {self._settings.shown} falls behind evenly though it is waited for, so the times on "
+                "its pictures must be wrong; from now on a picture's age is counted from when it came"
+            )
         return (
             f"{self._settings.name}: {self._settings.shown} came {seconds:.1f} s late, so it is opened again; if that comes "
             "back, the network or this machine is too slow for it: lower its bit rate or frame rate, or watch fewer cameras"
@@ -545,11 +602,11 @@ def watch(
     on_still: told once, in a sentence, when all that comes is the same picture, and None once that has changed.
     A wrong password is tried again no faster than once a minute, since cameras lock out those who insist.
     """
-    attempt, guard, still = 0, FrozenGuard(settings.frozen_after), False
+    attempt, guard, times, still = 0, FrozenGuard(settings.frozen_after), StreamTimes(), False
     while not ended():
         opened_at, got = clock.monotonic(), False
         try:
-            for frame in frames(settings, clock, ended, guard):
+            for frame in frames(settings, clock, ended, guard, times):
                 got = True
                 if guard.still != still:
                     still = guard.still

@@ -28,7 +28,7 @@ from streamd.clock import Clock, SystemClock
 from streamd.demo.rtsp_server import AccessUnit, Account, Clip, RtspServer, encode, read_clip
 from streamd.errors import CameraError, CameraFailure
 from streamd.values import Frame, UInt8
-from streamd.vision.capture import Camera, FrozenGuard, Outage, Stillness, StreamClock, backoff, frames, watch
+from streamd.vision.capture import Camera, FrozenGuard, Outage, Stillness, StreamClock, StreamTimes, backoff, frames, watch
 from streamd.vision.picture import RgbPicture, YuvPicture
 from tests.process.broker import Authority, Certificate
 
@@ -76,7 +76,7 @@ def camera(address: str, **settings: object) -> Camera:
 
 
 class PromptClock(SystemClock):
-    """Every packet arrives a whole picture later than the one before, however late this machine reads them.
+    """Every packet arrives at least a whole picture later than the one before, however late this machine reads them.
 
     By the real clock a backlog at the opening is left out, as it should be: whoever is slow to start sees the newest. So is
     the last picture, which the end of the stream completes at once after the one before.
@@ -202,7 +202,7 @@ def accepting_and_silent() -> Iterator[int]:
 @pytest.mark.parametrize("codec", ["h264", "h265"])
 def test_a_stream_gives_its_pictures_in_order_with_their_colours(clips: dict[str, Clip], codec: str) -> None:
     with RtspServer(clips, loop=False) as server:
-        seen, error = see(camera(server.url(codec), open_timeout=10.0, read_timeout=10.0), clock=PromptClock())
+        seen, error = see(camera(server.url(codec), open_timeout=10.0, read_timeout=10.0, latest=1e3), clock=PromptClock())
 
     assert [square_of(frame.image) for frame in seen] == list(range(FPS * SECONDS))
     assert [frame.index for frame in seen] == list(range(FPS * SECONDS))
@@ -260,6 +260,37 @@ def test_a_camera_whose_pictures_come_seconds_late_is_opened_again(clips: dict[s
             list(coming)
 
     assert caught.value.failure is CameraFailure.LATE
+
+
+def test_a_camera_that_was_late_gives_pictures_again(clips: dict[str, Clip]) -> None:
+    """And each time anew: the clock of one opening is not that of the next."""
+    said: list[Outage] = []
+    seen: list[int] = []
+
+    def on_frame(frame: Frame) -> None:
+        seen.append(frame.index)
+        if frame.index == 4:
+            time.sleep(2.0)
+
+    with RtspServer(clips) as server:
+        watched = dataclasses.replace(camera(server.url("h264")), reconnect_min=0.1, reconnect_max=0.1)
+        watch(watched, SystemClock(), lambda: seen.count(4) >= 3, on_frame, said.append)
+
+    assert [outage.error.failure for outage in said] == [CameraFailure.LATE] * 2
+    assert seen[:5] * 3 == [index for index in seen if index <= 4]
+
+
+def test_age_is_counted_from_arrival_where_a_cameras_times_are_not_believed(clips: dict[str, Clip]) -> None:
+    times = StreamTimes()
+    times.believed = False
+    with RtspServer(clips) as server:
+        coming = frames(camera(server.url("h264")), SystemClock(), lambda: False, times=times)
+        while next(coming).index < 4:
+            pass
+        time.sleep(2.3)
+        frame = next(coming)
+
+    assert time.monotonic() - frame.captured < 1
 
 
 @pytest.mark.parametrize(
@@ -730,11 +761,69 @@ def test_two_clocks_that_part_as_clocks_do_make_no_backlog() -> None:
 
 def test_a_stream_clock_that_jumps_makes_a_backlog_no_younger() -> None:
     clock = StreamClock()
-    clock.captured(5.0, 100.0)
-    clock.captured(5.1, 101.3)
+    clock.captured(0.0, 100.0)
+    for packet in range(1, 40):
+        clock.captured(packet / 10, 101.2 + packet / 10)
 
-    assert clock.captured(1e9, 101.4) == pytest.approx(100.2, abs=2e-3)
-    assert clock.captured(1e9 + 0.1, 101.4) == pytest.approx(100.3, abs=2e-3)
+    assert clock.captured(1e9, 105.2) == pytest.approx(104.0, abs=0.01)
+    assert clock.captured(1e9 + 0.1, 105.2) == pytest.approx(104.1, abs=0.01)
+
+
+def test_jumps_of_the_streams_clock_do_not_add_up_to_a_backlog() -> None:
+    """A camera that begins its times anew with every key frame, over a network with jitter."""
+    clock, random = StreamClock(), np.random.default_rng(0)
+    ages = []
+    for packet in range(15_000):
+        arrived = packet / 15 + float(random.uniform(0, 0.05))
+        ages.append(arrived - clock.captured((packet % 15) / 15, arrived))
+
+    assert max(ages) < 0.3
+
+
+def test_pictures_that_are_not_sent_in_the_order_of_their_times_are_no_jump() -> None:
+    """B-frames: the stream falls behind by a hundredth for ten minutes."""
+    clock = StreamClock()
+    order = [0, 3, 1, 2]  # a picture is sent before those that are shown earlier and made of it
+    for packet in range(9000):
+        stamp = (packet // 4 * 4 + order[packet % 4]) / 15
+        arrived = 100 + packet / 15 * 1.01
+        age = arrived - clock.captured(stamp, arrived)
+
+    assert age == pytest.approx(6.0 - 0.6, abs=0.5)  # less what two clocks may part by
+
+
+def late_after(stamped: float, really: float) -> tuple[float, bool]:
+    """When a camera that stamps so many pictures a second and sends so many others is 1.7 s late, and whether it was even."""
+    clock = StreamClock()
+    for packet in itertools.count():
+        arrived = packet / really
+        if arrived - clock.captured(packet / stamped, arrived) > 1.7:
+            return arrived, clock.even
+    raise AssertionError
+
+
+def test_a_camera_whose_times_are_wrong_falls_behind_evenly_and_a_network_does_not() -> None:
+    seconds, even = late_after(25, 20)
+    assert seconds < 12
+    assert even
+
+    network = StreamClock()
+    network.captured(0.0, 100.0)
+    network.captured(0.1, 101.9)
+    assert not network.even
+
+
+def test_times_are_disbelieved_after_they_were_late_twice_as_wrong_times_are() -> None:
+    once, twice, mixed, seldom = (StreamTimes() for _ in range(4))
+    once.late(10.0, by_its_times=True)
+    for at in (10.0, 21.0):
+        twice.late(at, by_its_times=True)
+    for at, wrong in ((10.0, True), (20.0, False), (30.0, True)):
+        mixed.late(at, by_its_times=wrong)
+    for at in (10.0, 5000.0):
+        seldom.late(at, by_its_times=True)
+
+    assert [one.believed for one in (once, twice, mixed, seldom)] == [True, False, True, True]
 
 
 def test_a_faster_packet_ties_the_clocks_closer() -> None:
