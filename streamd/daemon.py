@@ -219,13 +219,16 @@ class Daemon:
 
         connection: how many connections there had been by then.
         """
-        self._unheard.lost(visit, seq, connection)
+        self._unheard.lost(visit, seq, connection, self._clock.monotonic())
 
-    def tell_again(self, connection: int) -> None:
-        """That many connections there have been, and one stands: what was lost before is decided anew, by what is seen now."""
+    def tell_again(self, connection: int | None) -> None:
+        """What was lost on its way to the broker is decided anew, by what is seen now.
+
+        connection: how many there have been, where one stands; else None.
+        """
         with self._visits_lock:
             numbers = {self._visit_id(number): number for number in self._visits.open}
-            for visit in self._unheard.take(connection, numbers):
+            for visit in self._unheard.take(connection, self._clock.monotonic(), numbers):
                 self._visits.not_delivered(numbers[visit])
 
     def enable(self, camera: str | None, enabled: bool) -> list[str]:

@@ -185,8 +185,7 @@ class Service:
             problems.append(self.daemon.enrolment.problem)
         self.publisher.set_problems(tuple(problems))
         broker, enrolment = self.publisher.health(), self.daemon.enrolment
-        if broker.connected:
-            self.daemon.tell_again(broker.connections)
+        self.daemon.tell_again(broker.connections if broker.connected else None)
         # While photos are still to be judged, the gallery lacks people who are enrolled.
         settled = self.daemon.started and enrolment.problem is None and not enrolment.waiting
         self._remains.enrolled((enrolment.gallery.names if self._config.mqtt.last_seen else ()) if settled else None)

@@ -45,7 +45,7 @@ class DropReason(StrEnum):
     OUTAGE = "outage"
     """The connection ended while it waited."""
     TOO_OLD = "too_old"
-    """Its life ended before the broker gave a sign of life."""
+    """Its life ended before the broker gave a sign of life, or was over when it was made: the picture came late."""
     FULL = "full"
     """Too many waited already."""
     REFUSED = "refused"

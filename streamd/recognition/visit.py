@@ -38,7 +38,8 @@ class VisitRules:
 
     glimpse: a visit shorter than this without enough good crops is nothing to speak of, often not even a face.
     same_person: cosine above which two templates of one track, moments apart, are one person's. same_again: evidence (nats,
-    of the mean cosine) from which whoever comes in goes on with the visit of somebody who went.
+    of the mean cosine) from which whoever comes in goes on with the visit of somebody who went. flicker: seconds up to which
+    a face that was lost and is back has never gone, so that a visit without a decision keeps its evidence.
     """
 
     decision: DecisionRules = field(default_factory=DecisionRules)
@@ -50,6 +51,7 @@ class VisitRules:
     glimpse: float = 1.0
     same_person: float = 0.3
     same_again: float = 4.0
+    flicker: float = 0.5
 
 
 @dataclass(frozen=True, slots=True)
@@ -92,9 +94,9 @@ class _Visit:
     """One visit; `track` is the track that feeds it, or None after that ended.
 
     comparisons: what the next decision is made of. decision, told: what was settled last, and whether it was announced;
-    decided: whether anything ever was, also where it was taken back since. unheard: what was announced reached nobody.
-    left, before: when whoever was told had gone (seconds and UTC), and what they looked like: somebody is back who looks like
-    them, and is them as soon as their own looks say so.
+    decided: whether anything ever was, also where it was taken back since; announced: the last that was. unheard: that
+    reached nobody. left, before: when whoever was told had gone (seconds and UTC), and what they looked like: somebody is
+    back who looks like them, and is them as soon as their own looks say so.
     """
 
     id: int
@@ -113,6 +115,7 @@ class _Visit:
     decision: Decision | None = None
     decided: bool = False
     told: bool = False
+    announced: Decision | None = None
     unheard: bool = False
     left: tuple[float, datetime] | None = None
     before: list[Comparison] = field(default_factory=list)
@@ -250,18 +253,18 @@ class Visits:
                 announcements += self._judge(visit, now, ended=True)
             if now - visit.last_seen < self._rules.left_after:
                 continue
-            if visit.decision is None:
+            if visit.decision is None and visit.announced is None:
                 self._open.remove(visit)
                 self.glimpses += 1
             elif now - visit.last_seen >= max(self._rules.rejoin, self._rules.left_after):
                 self._open.remove(visit)
-                departures += [self._departed(visit)] if visit.told else []
+                departures += [self._departed(visit)] if visit.announced is not None else []
         return announcements, departures
 
     def close(self) -> list[Departure]:
         """End every visit, since nobody watches any more; what was announced is taken leave of."""
         ended, self._open = self._open, []
-        return [self._departed(visit) for visit in ended if visit.told]
+        return [self._departed(visit) for visit in ended if visit.announced is not None]
 
     def _is_glimpse(self, visit: _Visit) -> bool:
         enough = len(visit.comparisons) >= self._rules.decision.min_good_frames
@@ -271,8 +274,9 @@ class Visits:
         return next((visit for visit in self._open if visit.camera == camera and visit.track == track), None)
 
     def _departed(self, visit: _Visit) -> Departure:
-        outcome = visit.decision.outcome if visit.decision else Outcome.UNDECIDED
-        subject = visit.decision.subject if visit.decision else None
+        last = visit.decision or visit.announced
+        outcome = last.outcome if last else Outcome.UNDECIDED
+        subject = last.subject if last else None
         if subject is not None:
             self._cooling[visit.camera, subject] = visit.last_seen
         return Departure(
@@ -312,9 +316,10 @@ class Visits:
         earlier = max(away, key=lambda one: _likeness(one, vector), default=None)
         if earlier is None or self._evidence_of_likeness(_likeness(earlier, vector), eye_distance) < self._rules.same_again:
             return visit
-        if earlier.decision is not None:
+        if earlier.decision is not None or captured - earlier.last_seen > self._rules.flicker:
             # What was said rests on looks of whoever went; anything more must rest on looks of whoever came.
-            earlier.left = (earlier.last_seen, earlier.last_wall) if earlier.decision.subject is not None else None
+            said = earlier.decision.subject if earlier.decision is not None else None
+            earlier.left = (earlier.last_seen, earlier.last_wall) if said is not None else None
             earlier.before, earlier.comparisons, earlier.looks = earlier.comparisons, [], 0
         if earlier.unheard:
             earlier.decision, earlier.told, earlier.unheard, earlier.left = None, False, False, None
@@ -348,7 +353,7 @@ class Visits:
         cooled = self._cooling.get((visit.camera, decision.subject or ""), float("-inf"))
         if decision.subject is not None and now - cooled < self._rules.cooldown:
             return []
-        visit.told = True
+        visit.told, visit.announced = True, decision
         return [self._announcement(visit, decision, now, first, ended)]
 
     def _parted(self, visit: _Visit) -> _Visit:
@@ -393,15 +398,15 @@ def _is_news(before: Decision | None, now: Decision) -> bool:
 
 
 def _is_somebody_else(before: Decision, now: Decision, returned: bool) -> bool:
-    """Whether a decision is about another person than the one before it.
+    """Whether a decision about somebody who has `returned` is about another person than the one before they went.
 
-    A new name is. Of somebody who has `returned`, so is the lack of any evidence for the old one; of somebody who has stood
-    there all the time that is a look aside.
+    A new name is, and so is the lack of any evidence for the old one. Of somebody who has stood there all the time it is a
+    look aside, or somebody who looks like two people: an identification is not taken back.
     """
-    if before.subject is None or now.outcome is Outcome.UNDECIDED:
+    if before.subject is None or now.outcome is Outcome.UNDECIDED or not returned:
         return False
-    if now.subject is not None or not returned:
-        return now.subject not in (None, before.subject)
+    if now.subject is not None:
+        return now.subject != before.subject
     nearest = [one.subject for one in (now.best, now.second) if one is not None and one.evidence > 0]
     return before.subject not in nearest
 

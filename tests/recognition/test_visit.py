@@ -664,6 +664,51 @@ def test_who_comes_back_is_not_a_stranger_for_looking_aside_at_first(door: Door)
     assert [one.visit for one in door.left] == [1]
 
 
+@pytest.mark.parametrize("away", [0.8, 1.5])
+def test_the_looks_of_a_glimpse_are_no_evidence_for_whoever_comes_after(away: float) -> None:
+    """Two looks of Anna, one too few; a stranger like her gives the third, and more."""
+    door = Door(rules=dataclasses.replace(RULES, left_after=2.0))
+    door.shows(0.2, {1: ANNA_TODAY}).empty(away).shows(3, {2: LIKE_HER})
+
+    assert "anna" not in [subject for _, subject in door.outcomes()]
+
+
+def test_a_face_that_was_lost_for_a_moment_keeps_its_evidence(door: Door) -> None:
+    """Two looks, a blink of the tracker, and the third settles it."""
+    door.shows(0.2, {1: ANNA_TODAY}).empty(0.2).shows(0.1, {2: ANNA_TODAY})
+
+    assert door.outcomes() == [(1, "anna")]
+
+
+def test_somebody_who_looks_like_two_people_keeps_the_name_that_they_were_given(door: Door) -> None:
+    """The light changes while they stand there, and with it whom they are more like."""
+    like_anna, like_ben = look(anna=0.8, ben=0.5, n5=0.3), look(anna=0.5, ben=0.8, n5=0.3)
+    for _ in range(3):
+        door.shows(30, {1: like_anna}).shows(30, {1: like_ben})
+    door.empty(6)
+
+    assert door.outcomes() == [(1, "anna")]
+    assert [(one.visit, one.subject) for one in door.left] == [(1, "anna")]
+
+
+def test_after_they_were_recognised_again_a_look_aside_is_one(door: Door) -> None:
+    """Back, known by their own looks, and then turned away for long: still the same visit."""
+    door.shows(2, {1: ANNA_TODAY}).empty(1).shows(2, {2: ANNA_TODAY}).shows(20, {2: look(n5=0.8, n6=0.6)}).empty(6)
+
+    assert door.outcomes() == [(1, "anna")]
+
+
+def test_whoever_is_back_is_looked_at_as_often_as_somebody_new() -> None:
+    """Three looks at once, then as many as the answer needs, not one a second as after an answer."""
+    door = Door(rules=dataclasses.replace(RULES, max_crops_per_second=5.0))
+    door.shows(3, {1: ANNA_TODAY}).empty(1)
+    before = door.crops
+
+    door.shows(1.0, {2: LIKE_HER})
+
+    assert door.crops - before >= 5
+
+
 # What was said and reached nobody
 
 
@@ -705,6 +750,17 @@ def test_whoever_has_gone_meanwhile_keeps_their_decision_and_is_announced_when_t
     assert door.outcomes() == [(1, "anna"), (1, "anna")]
     door.empty(7.0)
     assert [one.subject for one in door.left] == ["anna"]
+
+
+def test_whoever_goes_before_a_lost_word_is_said_again_has_left_all_the_same() -> None:
+    """The word may have arrived, unconfirmed."""
+    door = Door().shows(0.4, {1: "anna"})
+    assert door.outcomes() == [(1, "anna")]
+    door.visits.not_delivered(1)
+
+    door.empty(8)
+
+    assert [one.visit for one in door.left] == [1]
 
 
 def test_a_visit_that_ended_unheard_of_ends_as_what_it_was() -> None:
