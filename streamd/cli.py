@@ -225,10 +225,21 @@ def _enrol(options: argparse.Namespace) -> int:
 
 
 def _forget(options: argparse.Namespace) -> int:
-    if not options.yes and input(f"Delete everything of {options.who}? This cannot be undone. [y/N] ").strip().lower() != "y":
+    if options.yes:
+        return _ask_desk(options, "forget", subject=options.who)
+    from streamd import desk
+    from streamd.errors import ConfigError
+
+    logging.basicConfig(level=logging.ERROR, format=_LOG_FORMAT)
+    person = desk.person(_configuration(options), options.who)
+    try:
+        answer = input(f"Delete everything of {person.shown}? This cannot be undone. [y/N] ")
+    except EOFError:
+        raise ConfigError(["forget: expected an answer, found the end of the input; --yes asks nothing"]) from None
+    if answer.strip().lower() != "y":
         print("Nothing was deleted.")
         return 1
-    return _ask_desk(options, "forget", subject=options.who)
+    return _ask_desk(options, "forget", subject=person.subject)
 
 
 def _export(options: argparse.Namespace) -> int:

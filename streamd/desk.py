@@ -30,7 +30,7 @@ from streamd.enrolment.rows import Row
 from streamd.enrolment.seal import read_key
 from streamd.enrolment.unknown import Removed, Visitor
 from streamd.errors import GalleryError, UnavailableError
-from streamd.people import Kept
+from streamd.people import Kept, Person
 from streamd.plural import counted
 from streamd.state import locked_state
 from streamd.values import Template, UInt8
@@ -217,6 +217,12 @@ def judges(config: Config) -> Iterator[Callable[[Model, OpenedPhoto], PhotoVerdi
         yield look
 
 
+def person(config: Config, who: str) -> Person:
+    """The person whom this names. Raises GalleryError where there is none, or more than one."""
+    with opened(config, read_only=True) as kept:
+        return people.find(kept, config.gallery_folder, who)
+
+
 def look_at(config: Config, who: str | None) -> tuple[tuple[Overview, ...], tuple[str, ...]]:
     """Everybody, or one person by id or name, and whom the door may confuse. Raises GalleryError."""
     with opened(config, read_only=True) as kept:
@@ -230,9 +236,9 @@ def look_at(config: Config, who: str | None) -> tuple[tuple[Overview, ...], tupl
 
 def enrol(config: Config, who: str, files: Sequence[Path]) -> list[Dropped]:
     """Put photos into a person's folder, made if it is not there, and wait for the verdicts. Raises GalleryError."""
-    person = person_folder(config.gallery_folder, who)
-    photos = [_copy(config.gallery_folder / person, file) for file in files]
-    names = [f"{person}/{photo}" for photo in photos]
+    place = person_folder(config.gallery_folder, who)
+    photos = [_copy(config.gallery_folder / place, file) for file in files]
+    names = [f"{place}/{photo}" for photo in photos]
     if not _is_running(config):
         with locked_state(config.state), opened(config, judging=True) as kept:
             return [Dropped(name, kept.folder.verdict(name)) for name in names]

@@ -14,7 +14,7 @@ import shutil
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Protocol
+from typing import Final, Protocol
 
 import numpy as np
 
@@ -28,6 +28,9 @@ from streamd.enrolment.unknown import UnknownVisits
 from streamd.errors import GalleryError
 from streamd.plural import counted
 from streamd.values import Float32
+
+# As debug.py names them; a subject's name may end like another's.
+_PICTURE: Final = re.compile(r"\d{8}T\d{6}-(?P<camera>.+?)-visit\d+-(?P<subject>.+)-identified\.jpg")
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -44,7 +47,7 @@ class Kept:
 @dataclass(frozen=True, slots=True, eq=False)
 class Person:
     """Somebody of whom something is kept. subject: their id. folders: the names of their folders. rows: their photos', of the
-    model in force; coming: of the one that follows it.
+    model in force; coming: of the one that follows it. photos: how many they have, refused ones and deleted ones too.
     """
 
     subject: str
@@ -52,6 +55,13 @@ class Person:
     folders: tuple[str, ...]
     rows: tuple[Row, ...]
     coming: tuple[Row, ...] = ()
+    photos: int = 0
+
+    @property
+    def shown(self) -> str:
+        """Who it is, for whoever is to be sure of it."""
+        where = f"folder {', '.join(self.folders)}" if self.folders else "no folder"
+        return f"{self.name} ({self.subject}, {where}, {counted(self.photos, 'photo')})"
 
     @property
     def templates(self) -> tuple[Float32, ...]:
@@ -94,21 +104,34 @@ class Forgotten:
 
 
 def find(kept: Kept, path: Path, who: str) -> Person:
-    """The person with this id or name, of the enrolment folder at `path`. Raises GalleryError where there is none."""
+    """The person with this id, folder or name, of the enrolment folder at `path`: a shown name counts where nobody has it as id
+    or folder and nobody shares it. Raises GalleryError where there is none, or no one.
+    """
     folder = kept.folder
-    people = list_folder(path).people
-    by_id = {person.subject: person.name for person in people}
+    try:
+        listing = list_folder(path)
+    except OSError as error:
+        why = (error.strerror or "error").lower()
+        raise GalleryError(f"{path}: the enrolment folder cannot be read ({why}); mount its disk, and ask again") from None
+    places: dict[str, list[str]] = {}
+    for person in listing.people:
+        places.setdefault(person.subject, []).append(person.place)
     rows = folder.rows
-    subjects = {row.subject for row in rows} | by_id.keys()
-    names = {subject: folder.name(subject) for subject in subjects}
-    subject = next((one for one in sorted(subjects) if who in (one, names[one], by_id.get(one))), None)
-    if subject is None:
-        known = ", ".join(sorted(subjects)) or "nobody"
+    names = {subject: folder.name(subject) for subject in {row.subject for row in rows} | places.keys()}
+    named = {(row.subject, row.name) for row in rows} | {(person.subject, person.name) for person in listing.people}
+    found = sorted({subject for subject, place in named if who in (subject, place)})
+    found = found or sorted(subject for subject, name in names.items() if who == name)
+    if not found:
+        known = ", ".join(sorted(names)) or "nobody"
         raise GalleryError(f"there is no {who!r} in {path}; there is: {known}")
-    folders = tuple(person.place for person in people if person.subject == subject)
+    if len(found) > 1:
+        told = " or ".join(f"{one} (folder {', '.join(places.get(one, ())) or 'gone'})" for one in found)
+        raise GalleryError(f"{who!r} may be {told}; name the id")
+    subject = found[0]
     coming = kept.successor.rows if kept.successor is not None else ()
     of_them, to_come = (tuple(row for row in some if row.subject == subject) for some in (rows, coming))
-    return Person(subject, names[subject], folders, of_them, to_come)
+    photos = {file.photo for file in listing.photos if file.subject == subject} | {row.photo for row in of_them}
+    return Person(subject, names[subject], tuple(places.get(subject, ())), of_them, to_come, len(photos))
 
 
 def forget(person: Person, stores: Sequence[PersonalStore], state: Path, seals: Sequence[Seal]) -> Forgotten:
@@ -199,11 +222,11 @@ class TemplateStore:
                 "photo": row.photo,
                 "sha256": row.digest,
                 "enrolled": row.enrolled.isoformat(),
-                "used": row.template is not None and not row.reasons,
-                "reasons": row.reasons,
+                "used": verdict is not None and verdict.accepted,
+                "reasons": row.reasons if verdict is None else verdict.reasons,
                 "template": None if row.template is None else [round(float(value), 6) for value in row.template],
             }
-            for row in self._of(person)
+            for row, verdict in ((row, self._folder.verdict(row.photo)) for row in self._of(person))
         ]
         (into / self._file).write_text(json.dumps(told, indent=1, ensure_ascii=False) + "\n")
         return [self._file]
@@ -256,4 +279,5 @@ class PictureStore:
         return [f"pictures/{path.name}" for path in found]
 
     def _of(self, person: Person) -> list[Path]:
-        return sorted(self._folder.glob(f"*-visit*-{person.subject}-identified.jpg"))
+        named = ((path, _PICTURE.fullmatch(path.name)) for path in self._folder.glob("*-identified.jpg"))
+        return sorted(path for path, match in named if match is not None and match["subject"] == person.subject)
