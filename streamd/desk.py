@@ -57,7 +57,9 @@ def do(command: str, kept: Kept, config: Config, asked: Mapping[str, Any]) -> An
 
 def _forget(kept: Kept, config: Config, asked: Mapping[str, Any]) -> Answer:
     person = people.find(kept, config.gallery_folder, str(asked.get("subject", "")))
-    done = people.forget(person, assembly.personal_stores(config, kept), config.state, [assembly.seal(config)])
+    others = people.others(kept, config.gallery_folder, person)
+    stores, seals = assembly.personal_stores(config, kept), [assembly.seal(config)]
+    done = people.forget(person, stores, config.state, seals, config.gallery_folder, others)
     return {"ok": not done.found, "message": done.sentence, **asdict(done)}
 
 

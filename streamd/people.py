@@ -8,29 +8,23 @@ was written to the system's journal is the system's to delete (docs/privacy.md).
 from __future__ import annotations
 
 import json
-import os
-import re
 import shutil
-from collections.abc import Sequence
+from collections.abc import Sequence, Set
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Final, Protocol
+from typing import Protocol
 
 import numpy as np
 
 from streamd.enrolment.folder import EnrolmentFolder
-from streamd.enrolment.images import SUFFIXES
 from streamd.enrolment.listing import list_folder
-from streamd.enrolment.proof import contains
+from streamd.enrolment.proof import PICTURE, Sought, search
 from streamd.enrolment.rows import Row
 from streamd.enrolment.seal import Seal
 from streamd.enrolment.unknown import UnknownVisits
 from streamd.errors import GalleryError
 from streamd.plural import counted
 from streamd.values import Float32
-
-# As debug.py names them; a subject's name may end like another's.
-_PICTURE: Final = re.compile(r"\d{8}T\d{6}-(?P<camera>.+?)-visit\d+-(?P<subject>.+)-identified\.jpg")
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -81,8 +75,9 @@ class PersonalStore(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class Forgotten:
-    """That somebody was forgotten. removed: what was deleted. found: where something of theirs still is, which must be nowhere.
-    files: how many were searched; unread: those that could not be, which prove nothing.
+    """That somebody was forgotten. removed: what was deleted. found: where something of theirs still is, which must be nowhere;
+    sealed: those of them that hold others too. named: what is another's and names them. files: how many were searched; unread:
+    those that could not be, which prove nothing.
     """
 
     subject: str
@@ -90,17 +85,26 @@ class Forgotten:
     found: tuple[str, ...]
     files: int
     unread: tuple[str, ...]
+    sealed: tuple[str, ...] = ()
+    named: tuple[str, ...] = ()
 
     @property
     def sentence(self) -> str:
         """The result in words."""
-        if self.found:
-            return f"{self.subject}: something is still there: {', '.join(self.found)}; delete it by hand"
-        unread = f"; {len(self.unread)} could not be searched: {', '.join(self.unread)}" if self.unread else ""
+        plain = [path for path in self.found if path not in self.sealed]
+        told = [f"{', '.join(plain)}: delete it by hand"] if plain else []
+        if self.sealed:
+            told.append(
+                f"{', '.join(self.sealed)}, sealed, with others in it: a backup is to be written anew, and for anything else "
+                "ask again"
+            )
+        rest = f"; named by what is another's: {', '.join(self.named)}" if self.named else ""
+        if self.unread:
+            rest += f"; {len(self.unread)} could not be searched and may hold them: {', '.join(self.unread)}"
+        if told:
+            return f"{self.subject}: something is still there: {'; '.join(told)}{rest}"
         searched = counted(self.files, "file")
-        return (
-            f"{self.subject} is forgotten: neither name nor template is in any file of the state ({searched} searched){unread}"
-        )
+        return f"{self.subject} is forgotten: neither name nor template is in any file of the state ({searched} searched){rest}"
 
 
 def find(kept: Kept, path: Path, who: str) -> Person:
@@ -134,10 +138,13 @@ def find(kept: Kept, path: Path, who: str) -> Person:
     return Person(subject, names[subject], tuple(places.get(subject, ())), of_them, to_come, len(photos))
 
 
-def forget(person: Person, stores: Sequence[PersonalStore], state: Path, seals: Sequence[Seal]) -> Forgotten:
+def forget(
+    person: Person, stores: Sequence[PersonalStore], state: Path, seals: Sequence[Seal], gallery: Path, others: Set[str]
+) -> Forgotten:
     """Delete a person from every store, then search every file of the state for their name and templates.
 
-    Raises GalleryError where something cannot be deleted.
+    gallery: the enrolment folder. others: what everybody else is called, see `others`. Raises GalleryError where something
+    cannot be deleted.
     """
     removed: list[str] = []
     for store in stores:
@@ -146,16 +153,32 @@ def forget(person: Person, stores: Sequence[PersonalStore], state: Path, seals: 
         except OSError as error:
             why = f"{error.filename}: {(error.strerror or 'error').lower()}"
             raise GalleryError(f"{person.subject} is not forgotten: {why}; mend that and ask again") from None
-    searched = contains(state, _traces(person), seals)
-    # Other people's photos may name them in what the camera wrote into the file; that is not ours to delete.
-    found = {str(one.path) for one in searched.found if one.sealed or one.path.suffix.lower() not in SUFFIXES}
+    rows = (*person.rows, *person.coming)
+    sought = Sought(
+        person.subject,
+        frozenset({person.name}),
+        frozenset(person.folders),
+        frozenset(row.template.tobytes() for row in rows if row.template is not None),
+        frozenset(row.digest for row in rows),
+        frozenset(others),
+    )
+    searched = search(state, sought, seals, gallery)
     return Forgotten(
         person.subject,
         tuple(removed),
-        tuple(sorted(found)),
+        tuple(sorted({str(one.path) for one in searched.found})),
         searched.files,
         tuple(str(path) for path in searched.unread),
+        tuple(sorted({str(one.path) for one in searched.found if one.sealed})),
+        tuple(sorted({f"{one.path} (belongs to {one.owner})" for one in searched.named})),
     )
+
+
+def others(kept: Kept, path: Path, person: Person) -> frozenset[str]:
+    """Ids, folders and shown names of everybody but a person."""
+    listed = [(one.subject, one.name) for one in list_folder(path).people]
+    found = {pair for pair in (*listed, *((row.subject, row.name) for row in kept.folder.rows)) if pair[0] != person.subject}
+    return frozenset(word for subject, place in found for word in (subject, place, kept.folder.name(subject)))
 
 
 def export(person: Person, stores: Sequence[PersonalStore], into: Path) -> list[str]:
@@ -165,18 +188,6 @@ def export(person: Person, stores: Sequence[PersonalStore], into: Path) -> list[
         return [name for store in stores for name in store.export(person, into)]
     except OSError as error:
         raise GalleryError(f"{error.filename or into}: {(error.strerror or 'error').lower()}; choose another folder") from None
-
-
-def _traces(person: Person) -> list[bytes | re.Pattern[bytes]]:
-    """What a person's data would be recognised by: templates and digests bit for bit, names as whole words."""
-    rows = (*person.rows, *person.coming)
-    exact: list[bytes | re.Pattern[bytes]] = [row.template.tobytes() for row in rows if row.template is not None]
-    exact += [bytes.fromhex(row.digest) for row in rows]
-    words = {person.subject, person.name, *person.folders}
-    for word in words:
-        text = re.escape(os.fsencode(word))
-        exact.append(re.compile(rb"(?<![0-9A-Za-z_-])" + text + rb"(?![0-9A-Za-z_-])", re.IGNORECASE))
-    return exact
 
 
 class PhotoStore:
@@ -279,5 +290,5 @@ class PictureStore:
         return [f"pictures/{path.name}" for path in found]
 
     def _of(self, person: Person) -> list[Path]:
-        named = ((path, _PICTURE.fullmatch(path.name)) for path in self._folder.glob("*-identified.jpg"))
+        named = ((path, PICTURE.fullmatch(path.name)) for path in self._folder.glob("*-identified.jpg"))
         return sorted(path for path, match in named if match is not None and match["subject"] == person.subject)

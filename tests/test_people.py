@@ -10,8 +10,10 @@ import pytest
 
 from streamd import people
 from streamd.cli import main
+from streamd.enrolment.seal import Seal
+from streamd.enrolment.vault import Vault
 from streamd.errors import GalleryError
-from streamd.people import Kept, Person, PictureStore, TemplateStore
+from streamd.people import Forgotten, Kept, Person, PhotoStore, PictureStore, TemplateStore
 from tests.enrolment.test_folder import Home
 
 if TYPE_CHECKING:
@@ -111,3 +113,124 @@ def test_forget_without_an_answer_deletes_nothing_and_names_yes(
     assert "Delete everything of Bob (bob, folder Bob, 1 photo)?" in said.out
     assert "--yes" in said.err
     assert (home.photos / "Bob" / "1.png").exists()
+
+
+# The proof
+
+
+def forgotten(home: Home, who: str, *left_out: type) -> Forgotten:
+    """Forget somebody in every store but those, and search for them."""
+    person = named(home, who)
+    kept = Kept(home.folder, None)
+    others = people.others(kept, home.photos, person)
+    stores = [one for one in (PhotoStore(home.photos), TemplateStore(home.folder)) if not isinstance(one, left_out)]
+    return people.forget(person, stores, home.state, [Seal(bytes(32))], home.photos, others)
+
+
+def test_whoever_is_forgotten_is_found_nowhere(home: Home) -> None:
+    home.drop("Anna/1.png", "is 0")
+    home.drop("Anna/dark.png", "nobody")
+    home.drop("Ben/1.png", "is 1")
+
+    done = forgotten(home, "Anna")
+
+    assert (done.found, done.named, done.unread) == ((), (), ())
+    assert "is forgotten" in done.sentence
+    assert [row.subject for row in home.folder.rows] == ["ben"]
+
+
+@pytest.mark.parametrize(("left_out", "where"), [(PhotoStore, "gallery/Anna/1.png"), (TemplateStore, "vault/gallery-1.sealed")])
+@pytest.mark.parametrize("content", ["is 0", "nobody"])
+def test_what_a_store_leaves_is_found(home: Home, left_out: type, where: str, content: str) -> None:
+    """Of somebody whose only photo is refused there is a row without a template."""
+    home.drop("Anna/1.png", content)
+
+    done = forgotten(home, "Anna", left_out)
+
+    assert str(home.state / where) in done.found
+    assert "something is still there" in done.sentence
+
+
+def test_a_sealed_file_is_never_to_be_deleted_by_hand(home: Home) -> None:
+    home.drop("Anna/1.png", "is 0")
+
+    done = forgotten(home, "Anna", TemplateStore)
+
+    assert done.sealed == done.found == (str(home.state / "vault" / "gallery-1.sealed"),)
+    assert "by hand" not in done.sentence
+
+
+def test_whoever_is_called_alike_is_not_accused(home: Home) -> None:
+    home.drop("Anna/1.png", "is 0")
+    home.drop("Anna Müller/1.png", "is 1")
+    home.drop("Jo-Anna/1.png", "is 2")
+    (home.state / "list.txt").write_text("Anna Müller, Jo-Anna")
+
+    done = forgotten(home, "Anna")
+
+    assert (done.found, done.named) == ((), ())
+
+
+def test_a_shared_name_is_nobodys_trace(home: Home) -> None:
+    home.drop("alice/1.png", "is 0")
+    home.drop("alice/subject.yaml", "name: Bob\n")
+    home.drop("Bob/1.png", "is 1")
+
+    done = forgotten(home, "alice")
+
+    assert (done.found, done.named) == ((), ())
+
+
+def test_another_person_who_names_them_is_told_and_keeps_what_is_theirs(home: Home) -> None:
+    home.drop("Anna/1.png", "is 0")
+    home.drop("Kid/1.png", "is 1")
+    home.drop("Kid/subject.yaml", "consent: {by: Anna, date: 2026-11-25, purpose: the door}\n")
+
+    done = forgotten(home, "Anna")
+
+    assert done.found == ()
+    assert f"{home.photos}/Kid/subject.yaml (belongs to Kid)" in done.named
+    assert f"{home.state}/vault/gallery-2.sealed (belongs to Kid)" in done.named
+    assert "is forgotten" in done.sentence
+
+
+def test_their_template_in_anothers_folder_is_theirs(home: Home) -> None:
+    home.drop("Anna/1.png", "is 0")
+    home.drop("Kid/1.png", "is 0")
+
+    assert [path.rpartition("/")[2] for path in forgotten(home, "Anna").found] == ["gallery-2.sealed"]
+
+
+def test_what_opens_by_a_passphrase_only_or_is_packed_proves_nothing(home: Home) -> None:
+    home.drop("Anna/1.png", "is 0")
+    home.look()
+    Vault(home.state / "vault", Seal(bytes(32))).backup(home.state / "backup", "correct horse battery")
+    (home.state / "copy.gz").write_bytes(b"\x1f\x8b\x08 Anna")
+    (home.state / "vault" / "gallery-0.sealed").write_bytes(b"broken")
+
+    done = forgotten(home, "Anna")
+
+    assert {path.rpartition("/")[2] for path in done.unread} >= {"backup", "copy.gz"}
+    assert "may hold them" in done.sentence
+
+
+def test_networks_are_not_searched_and_other_files_of_the_state_are(home: Home) -> None:
+    home.drop("Jo/1.png", "is 0")
+    for name in ("models/sface.bin", "notes.txt"):
+        (home.state / name).parent.mkdir(exist_ok=True)
+        (home.state / name).write_bytes(b"\0Jo\0")
+
+    done = forgotten(home, "Jo")
+
+    assert done.found == (str(home.state / "notes.txt"),)
+    assert "notes.txt: delete it by hand" in done.sentence
+
+
+def test_a_picture_of_theirs_is_found_by_its_name(home: Home) -> None:
+    home.drop("Bob/1.png", "is 0")
+    for who in ("bob", "jim-bob"):
+        (home.state / f"20261125T120000-door-visit1-{who}-identified.jpg").write_bytes(b"JPEG")
+
+    assert [path.rpartition("/")[2] for path in forgotten(home, "Bob").found] == [
+        "20261125T120000-door-visit1-bob-identified.jpg"
+    ]

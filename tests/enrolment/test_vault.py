@@ -18,7 +18,7 @@ import numpy as np
 import pytest
 
 from streamd.enrolment.disk import Disk
-from streamd.enrolment.proof import Finding, contains
+from streamd.enrolment.proof import Finding, Sought, search
 from streamd.enrolment.rows import Row, Traits
 from streamd.enrolment.seal import Label, Seal
 from streamd.enrolment.vault import Loaded, Vault, VaultReason
@@ -319,15 +319,14 @@ def test_after_forgetting_no_file_holds_the_person_any_more(folder: Path, tmp_pa
     vault = committed(folder, [row("anna"), jörg], [jörg])
     (folder / "gallery-9.sealed.tmp").write_bytes(b"".join(SEAL.seal(Label("gallery", 1), b"J\xc3\xb6rg")))
     (folder / "aside-1-gallery-1.sealed").write_bytes((folder / "gallery-1.sealed").read_bytes())
-    needles = [template.tobytes(), "jörg".encode(), "Jörg".encode()]
-    before = contains(tmp_path, needles, [SEAL])
-    assert {(finding.path.name, finding.needle) for finding in before.found if finding.sealed} >= {
-        (f"gallery-{number}.sealed", needle) for number in (1, 2) for needle in (0, 1, 2)
-    }
+    sought = Sought("jörg", frozenset({"Jörg"}), templates=frozenset({template.tobytes()}))
+    before = search(tmp_path, sought, [SEAL])
+    held = {"gallery-1.sealed", "gallery-2.sealed", "gallery-9.sealed.tmp", "aside-1-gallery-1.sealed"}
+    assert {one.path.name for one in before.found if one.sealed} == held
 
     assert vault.commit([row("anna")], MODEL, DIMENSION, drop_older=True).problem is None
 
-    after = contains(tmp_path, needles, [SEAL])
+    after = search(tmp_path, sought, [SEAL])
     assert (after.found, after.unread, after.files) == ((), (), 3)
     assert subjects(load(folder)) == ["anna"]
 
@@ -350,9 +349,9 @@ def test_the_proof_looks_at_names_at_plain_files_and_says_what_it_could_not_open
     os.mkfifo(tmp_path / "fifo")
     (tmp_path / "link").symlink_to("gallery/anna")
 
-    found = contains(tmp_path, [b"anna"], [SEAL])
+    found = search(tmp_path, Sought("anna", folders=frozenset({"anna"})), [SEAL])
 
-    assert set(found.found) == {Finding(tmp_path / name, 0) for name in ("gallery/anna", "list.txt", "link")}
+    assert set(found.found) == {Finding(tmp_path / name) for name in ("gallery/anna", "list.txt", "link")}
     assert found.unread == (tmp_path / "other.sealed",)
 
 
@@ -497,7 +496,7 @@ def test_a_forgotten_person_stays_forgotten_though_a_step_fails(tmp_path: Path) 
             return
         if result.problem is not None:
             assert vault.commit([row("anna")], MODEL, DIMENSION, drop_older=True).problem is None
-        assert contains(folder, ["jörg".encode()], [SEAL]).found == (), step
+        assert search(folder, Sought("jörg"), [SEAL]).found == (), step
 
 
 def test_a_folder_that_cannot_be_made_stops_the_start_with_a_sentence(tmp_path: Path) -> None:
