@@ -42,7 +42,7 @@ from streamd.enrolment.listing import subject_id
 from streamd.enrolment.photo import PhotoVerdict, judge
 from streamd.enrolment.portrait import cut, photo_name
 from streamd.enrolment.succession import Succession
-from streamd.enrolment.unknown import Look, UnknownRules, UnknownVisit, UnknownVisits, best_looks, surroundings
+from streamd.enrolment.unknown import Look, UnknownRules, UnknownVisit, UnknownVisits, VisitLooks, surroundings
 from streamd.errors import GalleryError, StreamdError, UnavailableError
 from streamd.events.contract import (
     CameraCondition,
@@ -81,7 +81,6 @@ _STATE_SECONDS: Final = 10.0  # between camera states while nothing changes
 _WORKER_GOOD_FOR: Final = 8.0  # seconds within which every worker must move, so that a hang is noticed in WatchdogSec
 _CONTROL_GOOD_FOR: Final = 20.0  # a client may take its time with question and answer: see control.py
 _IDLE_SECONDS: Final = 30.0  # after a photo, for which decoder and networks stay for the next: photos come in groups
-_LOOKS_KEPT: Final = UnknownRules().max_looks  # of a visit that may turn out to be a stranger's
 _PROBLEMS_TOLD: Final = 100  # of the gallery, over MQTT; the number of all is told as well
 _STOP_SECONDS: Final = 2.0
 _EXIT_SOFTWARE: Final = 70  # sysexits.h: an internal fault
@@ -184,7 +183,7 @@ class Daemon:
         self._control: ControlServer | None = None
         self._unknown: UnknownVisits | None = None
         self._unknown_of: Model | None = None
-        self._looks: dict[int, tuple[Look, ...]] = {}
+        self._looks = VisitLooks(UnknownRules().max_looks)
         self._threads: list[threading.Thread] = []
         self._metrics: MetricsServer | None = None
 
@@ -433,8 +432,7 @@ class Daemon:
                 self._announce(announcements)
                 visit = self._visits.visit_of(crop.camera, crop.track)
                 if photo is not None and visit is not None and template.model == self._serving.embedder.model:
-                    looks = (*self._looks.get(visit, ()), Look(template.vector, crop.quality, photo, crop.wall))
-                    self._looks[visit] = best_looks(looks, _LOOKS_KEPT)
+                    self._looks.add(visit, Look(template.vector, crop.quality, photo, crop.wall))
             rules = self._serving.attributes
             if rules is not None and template.model == self._serving.embedder.model and self.guides.at(crop.camera):
                 self.guides.wears(crop.camera, crop.track, attributes.judge(rules, template.vector, crop.image))
@@ -657,8 +655,11 @@ class Daemon:
 
     def _put_in_force(self, now: Enrolment, judged: tuple[PhotoEvent, ...]) -> None:
         before = self._enrolment
+        gone = set(before.gallery.names).difference(now.gallery.names)
         with self._visits_lock:
             self._enrolment = now
+            if gone:
+                self._looks.drop(self._visits.open)  # whoever was taken out may stand there, recognised or not yet
             if now.gallery.model != before.gallery.model:
                 self._change_model(now)
             elif now.gallery is not before.gallery:
@@ -666,7 +667,7 @@ class Daemon:
         if self._serving is self._configured and self._predecessor is not None:
             self._predecessor = None
             self._keeper.ask(self._keep_model)
-        for subject in set(before.gallery.names).difference(now.gallery.names):
+        for subject in gone:
             self._sink.forget(subject)
         self._publish_gallery(before, judged)
 
@@ -751,8 +752,7 @@ class Daemon:
         with self._visits_lock:
             announcements, departures = self._visits.tick(now)
             self._announce(announcements)
-            ended = self._looks.keys() - self._visits.open
-            looks = {visit: self._looks.pop(visit) for visit in ended}
+            looks = self._looks.ended(self._visits.open)
         for departure in departures:
             self._depart(departure)
             self._keep(departure, looks.get(departure.visit, ()))

@@ -237,6 +237,37 @@ def surroundings(picture: Picture, box: Float32) -> bytes:
     return jpeg(part)
 
 
+class VisitLooks:
+    """The best looks of visits that go on, which may turn out to be a stranger's; not thread-safe."""
+
+    def __init__(self, most: int) -> None:
+        """most: looks of one visit."""
+        self._most = most
+        self._looks: dict[int, tuple[Look, ...]] = {}
+        self._dropped: frozenset[int] = frozenset()
+
+    def add(self, visit: int, look: Look) -> None:
+        """A good look of a visit; passed over where the visit was dropped."""
+        if visit not in self._dropped:
+            self._looks[visit] = best_looks((*self._looks.get(visit, ()), look), self._most)
+
+    def ended(self, going_on: frozenset[int]) -> dict[int, tuple[Look, ...]]:
+        """The looks of visits that are not among those that go on, handed out once."""
+        self._dropped &= going_on
+        return {visit: self._looks.pop(visit) for visit in self._looks.keys() - going_on}
+
+    def drop(self, going_on: frozenset[int]) -> None:
+        """Let go of every look, and take none of these visits: somebody was forgotten, and may be in one of them, recognised or
+        not. A crop of theirs may still be on its way.
+        """
+        self._dropped |= going_on
+        self._looks.clear()
+
+    def clear(self) -> None:
+        """Let go of every look, such as of a model that serves no more."""
+        self._looks.clear()
+
+
 def best_looks(looks: Iterable[Look], count: int) -> tuple[Look, ...]:
     """The best by quality, the best first; to be called while a visit goes on too, so that few photos are held."""
     return tuple(sorted(looks, key=lambda look: look.worth, reverse=True)[:count])

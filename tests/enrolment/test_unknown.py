@@ -23,6 +23,7 @@ from streamd.enrolment.unknown import (
     UnknownRules,
     UnknownVisit,
     UnknownVisits,
+    VisitLooks,
     best_looks,
     surroundings,
 )
@@ -471,3 +472,27 @@ def test_a_photo_is_made_small() -> None:
     whole = surroundings(RgbPicture(np.zeros((1000, 500, 3), np.uint8)), np.array([0, 0, 500, 1000], np.float32))
 
     assert cv2.imdecode(np.frombuffer(whole, np.uint8), 1).shape == (400, 200, 3)
+
+
+# While a visit goes on
+
+
+def test_the_best_looks_of_a_visit_are_handed_out_once_it_has_ended() -> None:
+    looks = VisitLooks(1)
+    looks.add(1, look(0, sharpness=0.1))
+    looks.add(1, look(10, sharpness=0.9))
+    looks.add(2, look(20))
+
+    assert [one.quality.sharpness for one in looks.ended(frozenset({2}))[1]] == [0.9]
+    assert looks.ended(frozenset({2})) == {}
+
+
+def test_a_visit_during_which_somebody_was_forgotten_is_not_kept_as_a_strangers() -> None:
+    """Nor by a look that was on its way just then; who comes later is."""
+    looks = VisitLooks(5)
+    looks.add(1, look(0))
+    looks.drop(frozenset({1}))
+    looks.add(1, look(0))
+    looks.add(2, look(20))
+
+    assert list(looks.ended(frozenset())) == [2]
