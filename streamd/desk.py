@@ -166,7 +166,11 @@ def request(config: Config, command: str, **asked: Any) -> Answer:
 
 def _here(config: Config, command: str, asked: Mapping[str, Any]) -> Answer:
     with locked_state(config.state), opened(config) as kept:
-        return do(command, kept, config, asked)
+        answer = do(command, kept, config, asked)
+    if command == "forget":
+        # events/remains.py does it; a broker is spoken to by the daemon alone.
+        return {**answer, "message": f"{answer['message']}; what the broker keeps of them goes when streamd starts next"}
+    return answer
 
 
 def _is_running(config: Config) -> bool:

@@ -30,6 +30,13 @@ def named(home: Home, who: str) -> Person:
     return people.find(Kept(home.folder, None), home.photos, who)
 
 
+def written(home: Home) -> str:
+    """A configuration of that state and that enrolment folder."""
+    file = home.state / "streamd.yaml"
+    file.write_text(f"state: {home.state}\ncameras:\n  front:\n    source: {home.photos}\nmqtt:\n  url: mqtt://localhost\n")
+    return str(file)
+
+
 # Whom a name means
 
 
@@ -102,17 +109,22 @@ def test_forget_without_an_answer_deletes_nothing_and_names_yes(
     home: Home, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     home.drop("Bob/1.png", "is 1")
-    (home.state / "streamd.yaml").write_text(
-        f"state: {home.state}\ncameras:\n  front:\n    source: {home.photos}\nmqtt:\n  url: mqtt://localhost\n"
-    )
-
     monkeypatch.setattr("sys.stdin", io.StringIO(""))
 
-    assert main(["forget", "Bob", "--config", str(home.state / "streamd.yaml")]) != 0
+    assert main(["forget", "Bob", "--config", written(home)]) != 0
     said = capsys.readouterr()
     assert "Delete everything of Bob (bob, folder Bob, 1 photo)?" in said.out
     assert "--yes" in said.err
     assert (home.photos / "Bob" / "1.png").exists()
+
+
+def test_without_the_daemon_it_is_said_that_the_broker_is_cleared_later(home: Home, capsys: pytest.CaptureFixture[str]) -> None:
+    home.drop("Bob/1.png", "is 1")
+
+    assert main(["forget", "Bob", "--yes", "--config", written(home)]) == 0
+
+    assert "what the broker keeps of them goes when streamd starts next" in capsys.readouterr().out
+    assert list(home.photos.iterdir()) == []
 
 
 # The proof
