@@ -243,7 +243,10 @@ def _forget(options: argparse.Namespace) -> int:
 
 
 def _export(options: argparse.Namespace) -> int:
-    return _ask_desk(options, "export", subject=options.who, into=str(options.folder.absolute()))
+    from streamd import desk
+
+    logging.basicConfig(level=logging.ERROR, format=_LOG_FORMAT)
+    return _told(options, desk.export(_configuration(options), options.who, options.folder))
 
 
 def _backup(options: argparse.Namespace) -> int:

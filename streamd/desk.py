@@ -6,6 +6,7 @@ state; where not, the state is opened here, under the same lock. Looking only ne
 
 from __future__ import annotations
 
+import base64
 import contextlib
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -65,16 +66,25 @@ def _forget(kept: Kept, config: Config, asked: Mapping[str, Any]) -> Answer:
 
 def _export(kept: Kept, config: Config, asked: Mapping[str, Any]) -> Answer:
     person = people.find(kept, config.gallery_folder, str(asked.get("subject", "")))
-    into = Path(str(asked.get("into", "")))
-    files = people.export(person, assembly.personal_stores(config, kept), into)
-    message = f"{into}: {counted(len(files), 'file')} of {person.name}"
+    files = list(people.export(person, assembly.personal_stores(config, kept)))
+    message = f"{counted(len(files), 'file')} of {person.name}"
     like = kept.unknown.like(np.stack(person.templates)) if kept.unknown is not None and person.templates else ()
     if like:
         message += (
             f"; among the unknown visitors {', '.join(like)} may be {person.name}, or somebody else, and is not in it: "
             "look at them, and `streamd unknown assign` who is, before you export again"
         )
-    return {"ok": True, "message": message, "files": files, "unknown_like_them": list(like)}
+    return {"ok": True, "message": message, "subject": person.subject, "files": files, "unknown_like_them": list(like)}
+
+
+def _export_part(kept: Kept, config: Config, asked: Mapping[str, Any]) -> Answer:
+    """A document of `_export` from a byte on, in base64; empty at its end."""
+    person = people.find(kept, config.gallery_folder, str(asked.get("subject", "")))
+    name, start = str(asked.get("file", "")), asked.get("start")
+    document = people.export(person, assembly.personal_stores(config, kept)).get(name)
+    if document is None or not isinstance(start, int) or start < 0:
+        raise GalleryError(f"{name}: is not there any more; export again")
+    return {"ok": True, "message": "", "data": base64.b64encode(people.part(document, start)).decode()}
 
 
 def _verdicts(kept: Kept, _config: Config, asked: Mapping[str, Any]) -> Answer:
@@ -135,6 +145,7 @@ def _removed(visitor: str, removed: Removed | None, what: str) -> Answer:
 COMMANDS: Final[Mapping[str, Callable[[Kept, Config, Mapping[str, Any]], Answer]]] = {
     "forget": _forget,
     "export": _export,
+    "export-part": _export_part,
     "verdicts": _verdicts,
     "unknown": _unknown,
     "unknown-assign": _unknown_assign,
@@ -160,17 +171,54 @@ def _plain(event: PhotoEvent) -> dict[str, Any]:
 
 def request(config: Config, command: str, **asked: Any) -> Answer:
     """Have a command carried out by the daemon, or here where none runs. Raises UnavailableError, GalleryError."""
-    *_, answer = ask(config.state, command, **asked) if _is_running(config) else (_here(config, command, asked),)
-    return answer
-
-
-def _here(config: Config, command: str, asked: Mapping[str, Any]) -> Answer:
-    with locked_state(config.state), opened(config) as kept:
-        answer = do(command, kept, config, asked)
-    if command == "forget":
+    here = not _is_running(config)
+    with _asking(config) as carry_out:
+        answer = carry_out(command, **asked)
+    if command == "forget" and here:
         # events/remains.py does it; a broker is spoken to by the daemon alone.
         return {**answer, "message": f"{answer['message']}; what the broker keeps of them goes when streamd starts next"}
     return answer
+
+
+def export(config: Config, who: str, into: Path) -> Answer:
+    """Write everything that is kept of a person into a new folder; the service may not see it. Raises GalleryError."""
+    with _asking(config) as carry_out:
+        told = carry_out("export", subject=who)
+        if not told["ok"]:
+            return told
+        try:
+            into.mkdir(mode=0o700, parents=True)
+            for name in told["files"]:
+                path = into / name
+                path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+                with path.open("xb") as file:
+                    while data := _part(carry_out("export-part", subject=told["subject"], file=name, start=file.tell())):
+                        file.write(data)
+        except OSError as error:
+            why = (error.strerror or "error").lower()
+            raise GalleryError(f"{error.filename or into}: {why}; choose another folder") from None
+    return {**told, "message": f"{into}: {told['message']}"}
+
+
+def _part(answer: Answer) -> bytes:
+    if not answer["ok"]:
+        raise GalleryError(answer["message"])
+    return base64.b64decode(answer["data"])
+
+
+@contextlib.contextmanager
+def _asking(config: Config) -> Iterator[Callable[..., Answer]]:
+    """What carries out commands, by the daemon or here, where the state stays open meanwhile."""
+
+    def by_daemon(command: str, **asked: Any) -> Answer:
+        *_, answer = ask(config.state, command, **asked)
+        return answer
+
+    if _is_running(config):
+        yield by_daemon
+        return
+    with locked_state(config.state), opened(config) as kept:
+        yield lambda command, **asked: do(command, kept, config, asked)
 
 
 def _is_running(config: Config) -> bool:

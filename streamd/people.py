@@ -8,16 +8,17 @@ was written to the system's journal is the system's to delete (docs/privacy.md).
 from __future__ import annotations
 
 import json
+import os
 import shutil
-from collections.abc import Sequence, Set
+from collections.abc import Mapping, Sequence, Set
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Protocol
+from typing import Final, Protocol
 
 import numpy as np
 
 from streamd.enrolment.folder import EnrolmentFolder
-from streamd.enrolment.listing import list_folder
+from streamd.enrolment.listing import list_folder, printable
 from streamd.enrolment.proof import PICTURE, Sought, search
 from streamd.enrolment.rows import Row
 from streamd.enrolment.seal import Seal
@@ -63,14 +64,21 @@ class Person:
         return tuple(row.template for row in self.rows if row.template is not None)
 
 
+Documents = Mapping[str, bytes | Path]
+"""What is handed out: by its name in the folder that it is put into, its content or the file that it is copied from."""
+
+PART: Final = 4 << 20
+"""Bytes of a document that are handed out at once: a photo may have 40 MB, a folder more."""
+
+
 class PersonalStore(Protocol):
     """A place that keeps something of people. Errors of the disk are raised as OSError."""
 
     def forget(self, person: Person) -> list[str]:
         """Delete everything of a person; what was deleted, in words."""
 
-    def export(self, person: Person, into: Path) -> list[str]:
-        """Write everything of a person into a folder; the names of the files."""
+    def export(self, person: Person) -> Documents:
+        """Everything of a person."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -181,13 +189,24 @@ def others(kept: Kept, path: Path, person: Person) -> frozenset[str]:
     return frozenset(word for subject, place in found for word in (subject, place, kept.folder.name(subject)))
 
 
-def export(person: Person, stores: Sequence[PersonalStore], into: Path) -> list[str]:
-    """Write everything that is kept of a person into a new folder; the names of the files. Raises GalleryError."""
+def export(person: Person, stores: Sequence[PersonalStore]) -> Documents:
+    """Everything that is kept of a person. Raises GalleryError."""
     try:
-        into.mkdir(mode=0o700, parents=True)
-        return [name for store in stores for name in store.export(person, into)]
+        return {name: document for store in stores for name, document in store.export(person).items()}
     except OSError as error:
-        raise GalleryError(f"{error.filename or into}: {(error.strerror or 'error').lower()}; choose another folder") from None
+        raise GalleryError(f"{error.filename}: {(error.strerror or 'error').lower()}; mend that and ask again") from None
+
+
+def part(document: bytes | Path, start: int) -> bytes:
+    """So much of a document as is handed out at once, from there on; empty at its end. Raises GalleryError."""
+    if isinstance(document, bytes):
+        return document[start : start + PART]
+    try:
+        with open(os.open(document, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC), "rb") as file:
+            file.seek(start)
+            return file.read(PART)
+    except OSError as error:
+        raise GalleryError(f"{document}: {(error.strerror or 'error').lower()}; mend that and export again") from None
 
 
 class PhotoStore:
@@ -205,11 +224,14 @@ class PhotoStore:
             shutil.rmtree(path)
         return gone
 
-    def export(self, person: Person, into: Path) -> list[str]:
-        """See `PersonalStore`."""
-        for place in person.folders:
-            shutil.copytree(self._folder / place, into / "photos" / place, symlinks=True)
-        return [str(one.relative_to(into)) for one in (into / "photos").rglob("*") if one.is_file()]
+    def export(self, person: Person) -> Documents:
+        """See `PersonalStore`; a link is left out, as what it leads to is not in their folder."""
+        files = [one for place in person.folders for one in sorted((self._folder / place).rglob("*"))]
+        return {
+            f"photos/{printable(str(one.relative_to(self._folder)))}": one
+            for one in files
+            if one.is_file() and not one.is_symlink()
+        }
 
 
 class TemplateStore:
@@ -226,7 +248,7 @@ class TemplateStore:
         templates = sum(row.template is not None for row in rows)
         return [f"{counted(len(rows), 'verdict')}, {counted(templates, 'template')}"]
 
-    def export(self, person: Person, into: Path) -> list[str]:
+    def export(self, person: Person) -> Documents:
         """See `PersonalStore`."""
         told = [
             {
@@ -239,8 +261,7 @@ class TemplateStore:
             }
             for row, verdict in ((row, self._folder.verdict(row.photo)) for row in self._of(person))
         ]
-        (into / self._file).write_text(json.dumps(told, indent=1, ensure_ascii=False) + "\n")
-        return [self._file]
+        return {self._file: (json.dumps(told, indent=1, ensure_ascii=False) + "\n").encode()}
 
     def _of(self, person: Person) -> list[Row]:
         return [row for row in self._folder.rows if row.subject == person.subject]
@@ -261,11 +282,11 @@ class UnknownStore:
             raise GalleryError(f"{person.subject} is not forgotten: {'; '.join(removed.problems)}; mend that and ask again")
         return [f"unknown visit {visit}" for visit in removed.visits]
 
-    def export(self, person: Person, into: Path) -> list[str]:  # noqa: ARG002
+    def export(self, person: Person) -> Documents:  # noqa: ARG002
         """See `PersonalStore`: nothing, since nobody has said that a visit of a stranger was theirs, and it may be somebody
         else's. What was assigned to them is among their photos.
         """
-        return []
+        return {}
 
 
 class PictureStore:
@@ -281,13 +302,9 @@ class PictureStore:
             path.unlink(missing_ok=True)
         return [str(path) for path in gone]
 
-    def export(self, person: Person, into: Path) -> list[str]:
+    def export(self, person: Person) -> Documents:
         """See `PersonalStore`."""
-        found = self._of(person)
-        for path in found:
-            (into / "pictures").mkdir(exist_ok=True)
-            shutil.copy2(path, into / "pictures" / path.name)
-        return [f"pictures/{path.name}" for path in found]
+        return {f"pictures/{path.name}": path for path in self._of(person)}
 
     def _of(self, person: Person) -> list[Path]:
         named = ((path, PICTURE.fullmatch(path.name)) for path in self._folder.glob("*-identified.jpg"))

@@ -93,16 +93,32 @@ def test_a_picture_of_whose_name_ends_alike_is_not_theirs(tmp_path: Path) -> Non
     assert [path.name for path in tmp_path.iterdir()] == ["20261125T120000-door-visit1-jim-bob-identified.jpg"]
 
 
-def test_a_photo_that_repeats_another_is_not_handed_out_as_used(home: Home, tmp_path: Path) -> None:
+def test_a_photo_that_repeats_another_is_not_handed_out_as_used(home: Home) -> None:
     home.drop("Bob/1.png", "is 1")
     home.drop("Bob/2.png", "is 1")
     bob = named(home, "Bob")
 
-    TemplateStore(home.folder).export(bob, tmp_path)
+    templates = TemplateStore(home.folder).export(bob)["templates.json"]
 
-    told = {one["photo"]: (one["used"], one["reasons"]) for one in json.loads((tmp_path / "templates.json").read_text())}
+    assert isinstance(templates, bytes)
+    told = {one["photo"]: (one["used"], one["reasons"]) for one in json.loads(templates)}
     assert sorted(used for used, _ in told.values()) == [False, True]
     assert ["duplicate"] in [reasons for _, reasons in told.values()]
+
+
+def test_everything_is_handed_out_into_a_new_folder_of_whoever_asked(home: Home, tmp_path: Path) -> None:
+    """Larger than what is handed out at once too; nothing that a link leads to, and never over what lies there."""
+    home.drop("Bob/1.png", "is 1")
+    (home.photos / "Bob" / "large.bin").write_bytes(b"x" * (people.PART + 1))
+    (home.photos / "Bob" / "link").symlink_to("/etc/hostname")
+    into = tmp_path / "handed" / "out"
+
+    assert main(["export", "Bob", str(into), "--config", written(home)]) == 0
+
+    files = {str(one.relative_to(into)): one.stat().st_size for one in into.rglob("*") if one.is_file()}
+    assert files == {"photos/Bob/1.png": 4, "photos/Bob/large.bin": people.PART + 1, "templates.json": 3}
+    assert into.stat().st_mode & 0o777 == 0o700
+    assert main(["export", "Bob", str(into), "--config", written(home)]) != 0
 
 
 def test_forget_without_an_answer_deletes_nothing_and_names_yes(
