@@ -4,20 +4,28 @@ from __future__ import annotations
 
 import io
 import json
+from datetime import timedelta
 from typing import TYPE_CHECKING
 
 import pytest
 
-from streamd import people
+from streamd import assembly, people
 from streamd.cli import main
+from streamd.config import load
+from streamd.enrolment.coach import Coach, CoachRules
+from streamd.enrolment.folder import EnrolmentFolder, FolderRules
 from streamd.enrolment.seal import Seal
+from streamd.enrolment.unknown import Look, UnknownRules, UnknownVisit, UnknownVisits
 from streamd.enrolment.vault import Vault
 from streamd.errors import GalleryError
-from streamd.people import Forgotten, Kept, Person, PhotoStore, PictureStore, TemplateStore
-from tests.enrolment.test_folder import Home
+from streamd.people import Forgotten, Kept, Person, PhotoStore, PictureStore, TemplateStore, UnknownStore
+from streamd.values import Quality
+from tests.enrolment.test_folder import CALIBRATION, DIMENSION, MODEL, MUCH_LATER, Home, template
 
 if TYPE_CHECKING:
     from pathlib import Path
+
+    from streamd.config import Config
 
 
 @pytest.fixture
@@ -141,6 +149,94 @@ def test_without_the_daemon_it_is_said_that_the_broker_is_cleared_later(home: Ho
 
     assert "what the broker keeps of them goes when streamd starts next" in capsys.readouterr().out
     assert list(home.photos.iterdir()) == []
+
+
+# Every store
+
+
+STORES = (PhotoStore, TemplateStore, TemplateStore, UnknownStore, PictureStore)
+"""Of a person of whom everything is kept that can be: the second of two models is on its way."""
+
+
+def everything_of_bob(home: Home) -> tuple[Config, Kept]:
+    """A photo, its template by two models, a picture of a decision, and a visit in which nobody knew him; Ann has as much."""
+    home.drop("Bob/1.png", "is 1")
+    home.drop("Ann/1.png", "is 0")
+    home.look()
+    coach = Coach(CALIBRATION, CoachRules(0.99, (0.0, 1.0)), DIMENSION)
+    vault = Vault(home.state / "vault-next", Seal(bytes(32)))
+    coming = EnrolmentFolder(
+        home.photos, vault, coach, home.judge, FolderRules(),
+        model="the next", dimension=DIMENSION, seen=home.state / "gallery.seen", utc=lambda: home.now,
+    )  # fmt: skip
+    coming.refresh(MUCH_LATER, 0, lambda: False)
+    unknown = UnknownVisits(
+        home.state / "unknown", Seal(bytes(32)), MODEL, DIMENSION, CALIBRATION, UnknownRules(timedelta(days=7))
+    )
+    (home.state / "pictures").mkdir()
+    for who, content in (("ann", b"is 0"), ("bob", b"is 1")):
+        look = Look(template(content), Quality(0.3, 120.0, 40.0, 0.0, 0.0, 0.0, 48.0), b"JPEG", home.now)
+        unknown.add(UnknownVisit(f"visit-{content[-1]}", "front", home.now, home.now, (look,)), home.now)
+        (home.state / "pictures" / f"20261125T120000-front-visit1-{who}-identified.jpg").write_bytes(b"JPEG")
+    written(home)
+    with (home.state / "streamd.yaml").open("a") as file:
+        file.write(f"debug:\n  pictures: {home.state / 'pictures'}\n")
+    return load(home.state / "streamd.yaml", {}), Kept(home.folder, unknown, coming)
+
+
+def left_of_bob(home: Home, left_out: int | None) -> tuple[Forgotten, str]:
+    """What is found after all stores but one have forgotten him, and what else is there of people."""
+    config, kept = everything_of_bob(home)
+    stores = assembly.personal_stores(config, kept)
+    assert tuple(map(type, stores)) == STORES
+    bob = people.find(kept, home.photos, "bob")
+    others = people.others(kept, home.photos, bob)
+    but_one = [store for place, store in enumerate(stores) if place != left_out]
+    done = people.forget(bob, but_one, home.state, [Seal(bytes(32))], home.photos, others)
+    assert kept.unknown is not None
+    assert kept.successor is not None
+    rows = {row.subject for row in (*home.folder.rows, *kept.successor.rows)}
+    visits = len(kept.unknown.listing())
+    return done, f"{sorted(rows)}, {visits} visit, {sorted(one.name for one in home.photos.iterdir())}"
+
+
+def test_every_store_forgets_and_keeps_what_is_others(home: Home) -> None:
+    done, left = left_of_bob(home, None)
+
+    assert (done.found, done.named, done.unread) == ((), (), ())
+    assert left == "['ann'], 1 visit, ['Ann']"
+    assert [one.name for one in (home.state / "pictures").iterdir()] == ["20261125T120000-front-visit1-ann-identified.jpg"]
+
+
+@pytest.mark.parametrize(
+    ("left_out", "where"),
+    [
+        (0, "gallery/Bob"),
+        (1, "vault/gallery-1.sealed"),
+        (2, "vault-next/gallery-1.sealed"),
+        (3, "unknown/visit-49.looks"),
+        (4, "pictures/20261125T120000-front-visit1-bob-identified.jpg"),
+    ],
+)
+def test_what_one_store_keeps_is_found(home: Home, left_out: int, where: str) -> None:
+    done, _ = left_of_bob(home, left_out)
+
+    assert {str(home.state / where)} <= set(done.found)
+    assert all(str(home.state / where).rpartition("/")[0] in found for found in done.found)
+
+
+def test_all_that_is_kept_is_handed_out_but_visits_that_may_be_anothers(home: Home) -> None:
+    config, kept = everything_of_bob(home)
+
+    handed = people.export(people.find(kept, home.photos, "bob"), assembly.personal_stores(config, kept))
+
+    assert sorted(handed) == [
+        "photos/Bob/1.png",
+        "photos/Bob/1.png.verdict.json",
+        "pictures/20261125T120000-front-visit1-bob-identified.jpg",
+        "templates-of-the-next-model.json",
+        "templates.json",
+    ]
 
 
 # The proof
