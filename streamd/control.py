@@ -10,10 +10,12 @@ import contextlib
 import json
 import logging
 import os
+import select
 import socket
 import threading
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Generator, Iterator, Mapping
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
 
@@ -22,16 +24,36 @@ from streamd.errors import StreamdError, UnavailableError
 log = logging.getLogger(__name__)
 
 NAME: Final = "control"
+_IDLE: Final = 0.5  # seconds without a client after which the thread shows that it moves
 _MAX_LINE: Final = 1 << 20
+_AT_ONCE: Final = 8  # clients that are served; more wait until one of them is
 _PATIENCE: Final = 5.0  # seconds that a client has for its question, and then for taking each answer
 
 Answer = Mapping[str, Any]
-Handler = Callable[[Mapping[str, Any]], Iterator[Answer]]
-"""Takes what was asked, gives answers as they come; raises StreamdError where it cannot be done."""
+Handler = Callable[[Mapping[str, Any]], Iterator[Answer | None]]
+"""Takes what was asked, gives answers as they come, and None at least every half second without one, since others are served
+in between; raises StreamdError where it cannot be done. It is closed where the client hangs up.
+"""
+
+
+@dataclass(slots=True, eq=False)
+class _Client:
+    connection: socket.socket
+    answers: Generator[Answer | None]
+
+    def hung_up(self) -> bool:
+        """Whether nobody is there any more; one who has merely asked everything still listens."""
+        poll = select.poll()
+        poll.register(self.connection, 0)
+        return bool(poll.poll(0))
+
+    def close(self) -> None:
+        self.answers.close()
+        self.connection.close()
 
 
 class ControlServer:
-    """Answers one client after the other; `run` is the body of its thread."""
+    """Answers a few clients in turn, a step each, so that a guided enrolment holds up nobody; `run` is its thread's body."""
 
     def __init__(self, state: Path, handlers: Mapping[str, Handler], alive: Callable[[], None] = lambda: None) -> None:
         """alive: told that the thread moves, before and after each client and every half second without one.
@@ -56,33 +78,52 @@ class ControlServer:
             raise UnavailableError(
                 f"{self._path}: the control socket cannot be made ({error.strerror}); set `state` to a folder on a local disk"
             ) from None
-        self._socket.settimeout(0.5)
 
     def run(self) -> None:
         """Serve until stopped."""
+        clients: list[_Client] = []
         with self._socket:
             while not self._stopping.is_set():
                 self._alive()
-                with contextlib.suppress(TimeoutError):
-                    client, _ = self._socket.accept()
-                    self._alive()
-                    with client, contextlib.suppress(OSError):
-                        self._serve(client)
+                if len(clients) < _AT_ONCE and (client := self._accepted(wait=not clients)) is not None:
+                    clients.append(client)
+                clients = [client for client in clients if self._goes_on(client)]
+            for client in clients:
+                client.close()
         self._path.unlink(missing_ok=True)
 
     def stop(self) -> None:
         """End; a client that is being served is hung up on when its next answer is due."""
         self._stopping.set()
 
-    def _serve(self, client: socket.socket) -> None:
-        line = _line(client, time.monotonic() + _PATIENCE)
-        client.settimeout(_PATIENCE)
-        for answer in self._answers(line):
-            client.sendall(json.dumps(answer, ensure_ascii=False, default=str).encode() + b"\n")
-            if self._stopping.is_set():
-                return
+    def _accepted(self, *, wait: bool) -> _Client | None:
+        """A client who has asked, if there is one."""
+        self._socket.settimeout(_IDLE if wait else 0)
+        try:
+            connection, _ = self._socket.accept()
+        except (TimeoutError, BlockingIOError):
+            return None
+        self._alive()
+        try:
+            line = _line(connection, time.monotonic() + _PATIENCE)
+            connection.settimeout(_PATIENCE)
+        except OSError:
+            connection.close()
+            return None
+        return _Client(connection, self._answers(line))
 
-    def _answers(self, line: bytes) -> Iterator[Answer]:
+    def _goes_on(self, client: _Client) -> bool:
+        """Take a step with a client; whether there is another. Nothing is done for one who has hung up."""
+        with contextlib.suppress(OSError, StopIteration):
+            if not client.hung_up():
+                answer = next(client.answers)
+                if answer is not None:
+                    client.connection.sendall(json.dumps(answer, ensure_ascii=False, default=str).encode() + b"\n")
+                return True
+        client.close()
+        return False
+
+    def _answers(self, line: bytes) -> Generator[Answer | None]:
         try:
             asked = json.loads(line)
         except (ValueError, RecursionError):

@@ -14,7 +14,6 @@ never wait (events/outbox.py). An exception in a thread ends the daemon with its
 
 from __future__ import annotations
 
-import contextlib
 import functools
 import itertools
 import logging
@@ -80,6 +79,7 @@ _TICK_SECONDS: Final = 0.25
 _STATE_SECONDS: Final = 10.0  # between camera states while nothing changes
 _WORKER_GOOD_FOR: Final = 8.0  # seconds within which every worker must move, so that a hang is noticed in WatchdogSec
 _CONTROL_GOOD_FOR: Final = 20.0  # a client may take its time with question and answer: see control.py
+_STEP_SECONDS: Final = 0.1  # for which a client of the control socket is waited for before the next one has its turn
 _IDLE_SECONDS: Final = 30.0  # after a photo, for which decoder and networks stay for the next: photos come in groups
 _PROBLEMS_TOLD: Final = 100  # of the gallery, over MQTT; the number of all is told as well
 _STOP_SECONDS: Final = 2.0
@@ -590,14 +590,29 @@ class Daemon:
             if self._analyser is not None:
                 self._analyser.close()
 
-    def _ask(self, request: Request, asked: Mapping[str, Any]) -> Iterator[Answer]:
-        """What the control socket asks, done on the gallery's thread, which owns the folder."""
-        answer = self._keeper.ask(lambda both: request(Kept(both.serving, self._strangers(), both.successor), asked))
-        while not self._stopping.is_set():
-            self._control_moves()
-            with contextlib.suppress(TimeoutError):
-                yield answer.result(timeout=0.5)
-                return
+    def _ask(self, request: Request, asked: Mapping[str, Any]) -> Iterator[Answer | None]:
+        """What the control socket asks, done on the gallery's thread, which owns the folder; not at all where the client has
+        hung up before its turn.
+        """
+        over = threading.Event()
+
+        def carry_out(both: Succession) -> Answer:
+            if over.is_set():
+                raise UnavailableError("nobody waits for the answer any more")
+            return request(Kept(both.serving, self._strangers(), both.successor), asked)
+
+        answer = self._keeper.ask(carry_out)
+        try:
+            while not self._stopping.is_set():
+                try:
+                    told = answer.result(timeout=_STEP_SECONDS)
+                except TimeoutError:
+                    yield None
+                else:
+                    yield told
+                    return
+        finally:
+            over.set()
         raise UnavailableError("streamd stops; ask again when it runs")
 
     def guide(self, who: str, camera: str) -> Guided:
@@ -637,18 +652,20 @@ class Daemon:
             return Result(Ending.NOT_SAVED, WORDS[Ending.NOT_SAVED])
         return checked
 
-    def _serve_guide(self, asked: Mapping[str, Any]) -> Iterator[Answer]:
+    def _serve_guide(self, asked: Mapping[str, Any]) -> Iterator[Answer | None]:
         """A guided enrolment over the control socket: every prompt as it is said, the last with `ok`."""
         guided = self.guide(str(asked.get("subject", "")), str(asked.get("camera", "")))
         while not self._stopping.is_set():
-            self._control_moves()
-            with contextlib.suppress(queue.Empty):
-                prompt = guided.said.get(timeout=0.5)
-                told = {"text": prompt.text, "step": prompt.step, "done": prompt.done, "of": prompt.of}
-                if prompt.finished:
-                    yield {**told, "ok": bool(prompt.ok), "message": prompt.text}
-                    return
-                yield told
+            try:
+                prompt = guided.said.get(timeout=_STEP_SECONDS)
+            except queue.Empty:
+                yield None
+                continue
+            told = {"text": prompt.text, "step": prompt.step, "done": prompt.done, "of": prompt.of}
+            if prompt.finished:
+                yield {**told, "ok": bool(prompt.ok), "message": prompt.text}
+                return
+            yield told
 
     def _control_moves(self) -> None:
         self.heartbeats.beat("control", self._clock.monotonic(), _CONTROL_GOOD_FOR)

@@ -43,6 +43,7 @@ class Porch:
         self.sink = PorchSink(self.clock, detect)
         self.asked = Snag()
         self.late: list[tuple[str, ...]] = []
+        self.greeted: list[str] = []
         self.config = written_config(folder, **options)
         self.daemon = Daemon(
             self.config,
@@ -57,6 +58,7 @@ class Porch:
         self.ended: Future[None]
 
     def _greet(self, _folder: EnrolmentFolder, asked: Mapping[str, Any]) -> dict[str, object]:
+        self.greeted.append(asked["who"])
         return {"ok": True, "message": f"good evening, {asked['who']}", "thread": threading.current_thread().name}
 
     def _catch(self, _folder: EnrolmentFolder, _asked: Mapping[str, Any]) -> dict[str, object]:
@@ -240,6 +242,36 @@ def test_the_control_socket_asks_the_thread_that_owns_the_folder(tmp_path: Path)
     assert not (porch.config.state / "control").exists()
     with pytest.raises(UnavailableError, match="no streamd runs on"):
         list(ask(porch.config.state, "greet", who="Anna"))
+
+
+def test_who_is_guided_holds_up_no_other_client(tmp_path: Path) -> None:
+    """Two clients at once: the first is answered by nobody yet."""
+    porch = Porch(tmp_path)
+    with porch.open(), ThreadPoolExecutor(1) as pool:
+        first = pool.submit(lambda: list(ask(porch.config.state, "catch")))
+        assert porch.asked.caught.wait(10)
+        [unknown] = ask(porch.config.state, "dance", timeout=5)
+        assert not first.done()
+        porch.asked.let_go()
+
+    assert not unknown["ok"]
+    assert first.result() == [{"ok": True}]
+
+
+def test_what_a_client_asked_who_has_hung_up_is_not_done(tmp_path: Path) -> None:
+    porch = Porch(tmp_path)
+    with porch.open(), ThreadPoolExecutor(1) as pool:
+        busy = pool.submit(lambda: list(ask(porch.config.state, "catch")))
+        assert porch.asked.caught.wait(10)
+        with pytest.raises(UnavailableError, match="did not answer within"):
+            list(ask(porch.config.state, "greet", timeout=0.5, who="Anna"))
+        [_] = ask(porch.config.state, "dance")  # by then the server has looked after every client
+        porch.asked.let_go()
+        busy.result()
+        [answer] = ask(porch.config.state, "greet", who="Ben")
+
+    assert answer["message"] == "good evening, Ben"
+    assert porch.greeted == ["Ben"]
 
 
 def test_a_client_whose_question_drips_in_holds_nobody_for_long() -> None:
