@@ -47,6 +47,9 @@ _COACHED_AHEAD: Final = 20_000
 
 _NOT_LOOKED_AT: Final = (PhotoReason.NAME_TAKEN, PhotoReason.NO_CONSENT)
 _OUTDATED: Final = -1  # a size that no file has
+_EMPTY: Final = "the file is empty; write the settings again, or delete it"
+_NO_CONSENT: Final = "there is no consent that holds today in it; add it, or delete the folder to have the templates deleted"
+_LOST: Final = "templates_deleted"
 _TRUNCATED_GRACE_NS: Final = 10_000_000_000
 """How long a photo that ends too early may still be one that is being copied slowly."""
 
@@ -135,13 +138,18 @@ class _Passing:
 
 @dataclass(frozen=True, slots=True)
 class _Settings:
-    """What is said of a person: None with the `mistake` where their file cannot be understood. text: the file's content."""
+    """What is said of a person: None with the `mistake` where their file cannot be understood. text: the file's content.
+
+    agreed: a consent of theirs was read, though it may not hold. ended: it has ended or was taken back, which no mistake says.
+    """
 
     person: PersonFolder
     said: SubjectSettings | None
     mistake: str = ""
     text: str = ""
     consented: bool = False
+    agreed: bool = False
+    ended: bool = False
 
     @property
     def name(self) -> str:
@@ -190,6 +198,8 @@ class EnrolmentFolder:
         self._known: dict[str, Row | _Passing] = {}
         self._older: tuple[Row, ...] = ()
         self._settings: dict[str, _Settings] = {}
+        self._lost: dict[str, str] = {}
+        """What is said where a person's folder lies, and the templates of photos that were not kept are gone."""
         self._places: dict[str, str] = {}
         self._loose: tuple[str, ...] = ()
         self._sidecars = Sidecars(folder, self.name) if rules.sidecars else None
@@ -239,6 +249,7 @@ class EnrolmentFolder:
         settles_in = min((changed + settle_ns - now_ns for changed in plan.unsettled), default=None)
         if on_their_way and settles_in is None:
             settles_in = settle_ns
+        self._name_lost(plan.gone, judged)
         news: tuple[PhotoEvent, ...] = ()
         if plan.gone or judged or settled or not self._committed or self._enrolment.problem is not None:
             # The first commit, and one after another failed: what lies there may have been kept until now.
@@ -328,8 +339,9 @@ class EnrolmentFolder:
             for row in rows:
                 place, _, file = row.photo.rpartition("/")
                 if file == subject.FILE:
-                    person = PersonFolder(row.subject, row.name, place, (row.size, row.changed_ns))
-                    self._settings[row.subject] = self._understood(person, row.notes)
+                    # What could not be read then is read again.
+                    person = PersonFolder(row.subject, row.name, place, (row.size if row.notes else _OUTDATED, row.changed_ns))
+                    self._settings[row.subject] = self._today(self._understood(person, row.notes), None)
                 elif row.photo != _BASIS:
                     again = outdated and row.photo_kept
                     self._known[row.photo] = dataclasses.replace(row, size=_OUTDATED) if again else row
@@ -364,13 +376,25 @@ class EnrolmentFolder:
             known = self._settings.get(person.subject)
             if known is None or (known.person.place, known.person.settings) != (person.place, person.settings):
                 known = self._settings_of(person)
-            consented = known.said is not None and known.said.consent is not None and known.said.consent.holds(self._utc())
-            found[person.subject] = dataclasses.replace(known, person=person, consented=consented)
+            found[person.subject] = self._today(dataclasses.replace(known, person=person), self._settings.get(person.subject))
         concerned = {known.subject for known in self._known.values()}
         concerned |= {who for who, one in (*found.items(), *self._settings.items()) if one.said is None}
         changed = any(self._settings.get(who) != found.get(who) for who in concerned)
         self._settings = found
         return changed
+
+    def _today(self, settings: _Settings, before: _Settings | None) -> _Settings:
+        """With what becomes of the consent by now; before: what was said of the person until then."""
+        now, said = self._utc(), settings.said
+        agreed = before is not None and before.agreed
+        if said is None:
+            return dataclasses.replace(settings, consented=False, agreed=agreed, ended=False)
+        if said.consent is not None:
+            consented, ended = said.consent.holds(now), said.consent.has_ended(now)
+            return dataclasses.replace(settings, consented=consented, agreed=True, ended=ended)
+        # A file that is not there, or not yet again, says nothing.
+        ended = agreed and settings.person.settings is not None
+        return dataclasses.replace(settings, consented=False, agreed=agreed, ended=ended)
 
     def _settings_of(self, person: PersonFolder) -> _Settings:
         if person.settings is None:
@@ -379,7 +403,7 @@ class EnrolmentFolder:
         opened = open_photo(self._folder, f"{person.place}/{subject.FILE}")
         if isinstance(opened, PhotoReason):
             if opened is PhotoReason.EMPTY:
-                return self._understood(person, "")
+                return _Settings(person, None, f"{shown}: {_EMPTY}")
             return _Settings(person, None, f"{shown}: {ADVICE[opened]}")
         with opened:
             content = os.pread(opened.descriptor, subject.MAX_BYTES + 1, 0)
@@ -388,6 +412,8 @@ class EnrolmentFolder:
         return self._understood(person, content.decode("utf-8", "surrogateescape"))
 
     def _understood(self, person: PersonFolder, text: str) -> _Settings:
+        if person.settings is not None and not text.strip():
+            return _Settings(person, None, f"{person.name}/{subject.FILE}: {_EMPTY}")
         try:
             content = text.encode("utf-8", "surrogateescape")
             said = read_settings(content, f"{person.name}/{subject.FILE}", self._rules.cameras)
@@ -414,12 +440,32 @@ class EnrolmentFolder:
         todo = tuple(file for file in other if file.changed_ns <= settled_before_ns)
         return _Plan(gone, todo, tuple(file.changed_ns for file in other if file.changed_ns > settled_before_ns))
 
+    def _name_lost(self, gone: Iterable[str], judged: Mapping[str, Row | _Passing]) -> None:
+        """Say whose templates are deleted that no photo brings back."""
+        found = {row.digest for row in judged.values() if isinstance(row, Row)}
+        for photo in gone:
+            row = self._known[photo]
+            if not isinstance(row, Row) or row.photo_kept or row.template is None or row.digest in found:
+                continue
+            who, settings = row.subject, self._settings.get(row.subject)
+            if settings is not None and who not in self._lost:
+                self._lost[who] = (
+                    "their consent has ended, and their photos were not kept; with a new one, photograph them anew"
+                )
+                log.warning("%s: %s", settings.name, self._lost[who])
+        enrolled = {row.subject for row in judged.values() if isinstance(row, Row) and row.template is not None}
+        self._lost = {who: said for who, said in self._lost.items() if who in self._settings and who not in enrolled}
+
     def _is_enrolled_without_photo(self, place: str) -> bool:
         known = self._known.get(printable(place))
         return isinstance(known, Row) and not known.photo_kept
 
     def _is_kept_without_photo(self, known: Row | _Passing) -> bool:
-        return isinstance(known, Row) and not known.photo_kept and self._may_use(known.subject)
+        """Whether a template is to stay though its photo is gone: while the person has a folder and did not take it back."""
+        settings = self._settings.get(known.subject)
+        if not isinstance(known, Row) or known.photo_kept or settings is None:
+            return False
+        return not (settings.ended and self._rules.require_consent)
 
     def _is_current(self, file: PhotoFile) -> bool:
         known = self._known.get(file.photo)
@@ -434,6 +480,13 @@ class EnrolmentFolder:
     def _may_use(self, who: str) -> bool:
         settings = self._settings.get(who)
         return settings is not None and (settings.consented or not self._rules.require_consent)
+
+    def _may_open(self, who: str) -> bool:
+        """Whether somebody who is enrolled is recognised; where there is no folder to ask, by what the vault holds of them."""
+        settings = self._settings.get(who)
+        if settings is None:
+            return not self._rules.require_consent
+        return settings.said is not None and self._may_use(who)
 
     def _unused_for(self, file: PhotoFile) -> str | None:
         """Why a photo is not even looked at."""
@@ -569,14 +622,24 @@ class EnrolmentFolder:
             one = self._settings[who]
             refused.append(PhotoEvent(who, f"{one.person.name}/{subject.FILE}", False, ("settings",), one.mistake))
         enrolled = []
+        closed: set[str] = set()
         for photo, known in self._known.items():
             if isinstance(known, Row) and self._is_used(photo):
                 if known.subject not in names:
                     names[known.subject] = self.name(known.subject)
-                if known.subject not in wrong and known.template is not None:
+                if not self._may_open(known.subject):
+                    if not known.photo_kept:
+                        closed.add(known.subject)
+                elif known.template is not None:
                     enrolled.append(Enrolled(known.subject, photo, known.template))
             else:
                 refused.append(self._event(photo))
+        for who in sorted(closed - wrong):
+            file = f"{self._settings[who].person.name}/{subject.FILE}"
+            refused.append(PhotoEvent(who, file, False, (PhotoReason.NO_CONSENT,), _NO_CONSENT))
+        for who, sentence in self._lost.items():
+            if who in self._settings and who not in names:
+                refused.append(PhotoEvent(who, f"{self._settings[who].person.name}/", False, (_LOST,), sentence))
         gallery = build(enrolled, generation, self._model, self._dimension, rules)
         confusable = self._enrolment.confusable
         if self._coached and not waiting:

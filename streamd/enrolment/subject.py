@@ -7,7 +7,9 @@
     valid_until: 2026-12-31
     consent: {by: Anna Müller, date: 2026-11-25, purpose: opening the front door, until: 2027-11-25}
 
-A mistake in it closes the door rather than opening it: until it is mended the person is not recognised.
+A mistake in it closes the door rather than opening it, and so does an empty file: until it is mended the person is not
+recognised. Neither costs them their templates: only a consent that was read without a mistake and has ended does, or that is
+left out of a file that is read without one.
 """
 
 from __future__ import annotations
@@ -65,7 +67,11 @@ class Consent(_Section):
 
     def holds(self, when: datetime) -> bool:
         """Whether it holds at a time."""
-        return _begin(self.date) <= when and (self.until is None or when < _end(self.until))
+        return _begin(self.date) <= when and not self.has_ended(when)
+
+    def has_ended(self, when: datetime) -> bool:
+        """Whether its last day is over at a time."""
+        return self.until is not None and when >= _end(self.until)
 
 
 class SubjectSettings(_Section):

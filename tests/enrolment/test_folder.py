@@ -717,6 +717,81 @@ def test_when_consent_ends_the_template_is_deleted(home: Home) -> None:
     assert template(b"is 0").tobytes() not in home.stored()
 
 
+def enrolled_by_consent_without_photo(home: Home) -> None:
+    home.rules = replace(home.rules, require_consent=True, keep_photos=False)
+    home.start()
+    home.drop("anna/subject.yaml", CONSENT)
+    home.drop("anna/1.jpg", "is 0")
+    assert directions(home.look()) == {"anna/1.jpg": 0}
+    assert not (home.photos / "anna" / "1.jpg").exists()
+
+
+@pytest.mark.parametrize("mistake", ["", " \n", f"{CONSENT}\nname Anna", "consent: {by: Anna", None])
+def test_a_mistake_in_the_settings_costs_nobody_the_templates_that_no_photo_brings_back(
+    home: Home, mistake: str | None
+) -> None:
+    """A typo, a file that is being saved in place, or one that is gone for a moment: the door is closed, and that is said."""
+    enrolled_by_consent_without_photo(home)
+    for again in (False, True):
+        if mistake is None:
+            (home.photos / "anna" / "subject.yaml").unlink()
+        else:
+            home.drop("anna/subject.yaml", mistake)
+        if again:
+            home.look()
+            home.start()
+        seen = home.look()
+        assert seen.gallery.names == ()
+        assert [one.photo for one in seen.refused] == ["anna/subject.yaml"]
+        assert template(b"is 0").tobytes() in home.stored()
+
+        home.drop("anna/subject.yaml", CONSENT)
+        assert (directions(home.look()), home.look().refused) == ({"anna/1.jpg": 0}, ())
+
+
+def test_an_empty_file_of_settings_lifts_no_restriction(home: Home) -> None:
+    home.drop("anna/1.jpg", "is 0")
+    home.drop("anna/subject.yaml", "valid_until: 2026-01-31")
+    home.look()
+    home.drop("anna/subject.yaml", "")
+
+    seen = home.look()
+
+    assert seen.gallery.names == ()
+    assert "the file is empty" in seen.refused[0].advice
+
+
+def test_a_consent_that_does_not_hold_yet_deletes_nothing(home: Home) -> None:
+    """As by a clock that was not set yet."""
+    enrolled_by_consent_without_photo(home)
+    today, home.now = home.now, datetime(1970, 1, 2, tzinfo=UTC)
+    assert home.look().gallery.names == ()
+
+    home.now = today
+
+    assert directions(home.look()) == {"anna/1.jpg": 0}
+
+
+@pytest.mark.parametrize("how", ["it ends", "it is taken back"])
+def test_who_loses_templates_that_no_photo_brings_back_is_named(home: Home, how: str, caplog: pytest.LogCaptureFixture) -> None:
+    enrolled_by_consent_without_photo(home)
+    if how == "it ends":
+        home.now += timedelta(days=6)
+    else:
+        home.drop("anna/subject.yaml", "name: Anna")
+    seen = home.look()
+
+    assert template(b"is 0").tobytes() not in home.stored()
+    (told,) = seen.refused
+    assert (told.subject, told.photo) == ("anna", "anna/")
+    assert "photograph them anew" in told.advice
+    assert "photograph them anew" in caplog.text
+
+    home.drop("anna/subject.yaml", CONSENT.replace("11-30", "12-30"))
+    home.drop("anna/2.jpg", "is 0, older")
+    assert (directions(home.look()), home.look().refused) == ({"anna/2.jpg": 0}, ())
+
+
 # What is kept
 
 
