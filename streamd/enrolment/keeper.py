@@ -141,7 +141,8 @@ class GalleryKeeper(Generic[Folder]):
             else:
                 began = self._clock.monotonic()
                 self._prepare()
-                self._look.wait(max(0.01, settles_in - (self._clock.monotonic() - began)))
+                # No longer than a photo takes to settle, as nothing that changes meanwhile is heard.
+                self._look.wait(max(0.01, min(settles_in, self._settle) - (self._clock.monotonic() - began)))
         self._changes = None
 
     def _run_tasks(self, folder: Folder) -> None:

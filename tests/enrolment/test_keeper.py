@@ -57,3 +57,25 @@ def test_a_change_of_which_nobody_is_told_is_found_by_a_look_within_half_a_minut
     finally:
         keeper.stop()
         thread.join()
+
+
+def test_nothing_is_waited_for_longer_than_a_photo_takes_to_settle(tmp_path: Path) -> None:
+    """While it waits, the keeper hears of no other change: a time that a wrong clock makes long must not make it deaf."""
+
+    class Written(Folder):
+        def refresh(self, _now_ns: int, _settle_ns: int, _out_of_time: Callable[[], bool]) -> Refreshed:
+            self.looks += 1
+            return Refreshed(NOTHING, (), 100.0)
+
+    folder = Written()
+    keeper = GalleryKeeper(
+        tmp_path, lambda: folder, lambda: None, lambda: None, lambda _now, _judged: None,
+        settle_seconds=0.02, poll_seconds=None, clock=TurnedClock(), alive=lambda _seconds: None, progress=lambda _text: None,
+    )  # fmt: skip
+    thread = threading.Thread(target=keeper.run)
+    thread.start()
+    try:
+        wait_until(lambda: folder.looks > 2, "a look after the time that a photo takes to settle", 5)
+    finally:
+        keeper.stop()
+        thread.join()
