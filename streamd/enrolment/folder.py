@@ -152,6 +152,11 @@ class _Settings:
     ended: bool = False
 
     @property
+    def unread(self) -> bool:
+        """Whether they are the first ones of the person, and still being written."""
+        return self.said is None and not self.mistake
+
+    @property
     def name(self) -> str:
         """As the person is shown."""
         return self.said.name if self.said is not None and self.said.name is not None else self.person.name
@@ -159,11 +164,46 @@ class _Settings:
 
 @dataclass(frozen=True, slots=True)
 class _Plan:
-    """gone: photos to be taken out. todo: photos to be judged. unsettled: when those were changed that are still written."""
+    """gone: photos to be taken out. todo: photos to be judged."""
 
     gone: tuple[str, ...]
     todo: tuple[PhotoFile, ...]
-    unsettled: tuple[int, ...]
+
+
+class _StillWritten:
+    """Which files have been left alone for long enough to be read, by their stamps or, where those are by a clock ahead of
+    ours, by when they were first seen as they are.
+    """
+
+    def __init__(self) -> None:
+        self._now = self._settle = 0
+        self._before: dict[str, tuple[object, int]] = {}
+        self._seen: dict[str, tuple[object, int]] = {}
+        self.settles_in: int | None = None
+        """After how many nanoseconds the first of those that were asked about since `look` may have settled."""
+
+    def look(self, now_ns: int, settle_ns: int) -> None:
+        """Begin another look; what is not asked about during it is forgotten with the next."""
+        self._now, self._settle = now_ns, settle_ns
+        self._before, self._seen = self._seen, {}
+        self.settles_in = None
+
+    def has_settled(self, place: str, stamp: tuple[int, int] | None) -> bool:
+        """Whether a file may be read that is other than before. stamp: its size and time of change; None: it is gone."""
+        left = self._settle if stamp is None else stamp[1] + self._settle - self._now
+        if left > 0:
+            found, since = self._before.get(place, (None, self._now))
+            if found != stamp or since > self._now:
+                since = self._now
+            self._seen[place] = (stamp, since)
+            left = min(left, since + self._settle - self._now)
+        if left > 0:
+            self.settles_in = left if self.settles_in is None else min(left, self.settles_in)
+        return left <= 0
+
+    def age(self, file: PhotoFile) -> int:
+        """For how many nanoseconds a file has been left alone, as far as is known."""
+        return self._now - self._seen.get(file.place, (None, file.changed_ns))[1]
 
 
 class EnrolmentFolder:
@@ -198,8 +238,11 @@ class EnrolmentFolder:
         self._known: dict[str, Row | _Passing] = {}
         self._older: tuple[Row, ...] = ()
         self._settings: dict[str, _Settings] = {}
+        self._awaited: frozenset[str] = frozenset()
+        """The people whose settings are being written; their new photos wait for them."""
         self._lost: dict[str, str] = {}
         """What is said where a person's folder lies, and the templates of photos that were not kept are gone."""
+        self._still_written = _StillWritten()
         self._places: dict[str, str] = {}
         self._loose: tuple[str, ...] = ()
         self._sidecars = Sidecars(folder, self.name) if rules.sidecars else None
@@ -221,9 +264,10 @@ class EnrolmentFolder:
     def refresh(self, now_ns: int, settle_ns: int, out_of_time: Callable[[], bool]) -> Refreshed:
         """Look at the folder: what went and what was set is in force when it returns; what is new is judged while time lasts.
 
-        now_ns: wall clock, as files are stamped. settle_ns: how long a photo must have been left alone; one that is replaced
-        stays in force as it was until the new one is whole. out_of_time: asked before each photo; call again at once while
-        `enrolment.waiting` is not 0. A folder that is gone leaves the last gallery in force, with the problem said.
+        now_ns: wall clock, as files are stamped. settle_ns: how long a photo, and what is said of a person, must have been left
+        alone; what is replaced stays in force as it was until the new one is whole. out_of_time: asked before each photo; call
+        again at once while `enrolment.waiting` is not 0. A folder that is gone leaves the last gallery in force, with the
+        problem said.
         """
         if not self._loaded:
             self._load()
@@ -241,12 +285,13 @@ class EnrolmentFolder:
         if listing.people and not self._rules.read_only:
             self._remember(listing.inode)
         self._places = {file.photo: file.place for file in listing.photos}
+        self._still_written.look(now_ns, settle_ns)
         settled = self._read_settings(listing.people) or listing.loose != self._loose
         self._loose = listing.loose
-        plan = self._plan(listing, now_ns - settle_ns)
-        judged, on_their_way = self._judge(plan.todo, now_ns, out_of_time)
+        plan = self._plan(listing)
+        judged, on_their_way = self._judge(plan.todo, out_of_time)
         waiting = len(plan.todo) - len(judged) - on_their_way
-        settles_in = min((changed + settle_ns - now_ns for changed in plan.unsettled), default=None)
+        settles_in = self._still_written.settles_in
         if on_their_way and settles_in is None:
             settles_in = settle_ns
         self._name_lost(plan.gone, judged)
@@ -372,15 +417,27 @@ class EnrolmentFolder:
         """Bring the settings of all people up to date; whether anything is other than before."""
         first = {person.subject: person for person in reversed(people)}
         found: dict[str, _Settings] = {}
+        awaited: set[str] = set()
         for person in first.values():
             known = self._settings.get(person.subject)
-            if known is None or (known.person.place, known.person.settings) != (person.place, person.settings):
+            if known is not None and known.unread:
+                known = None
+            file = f"{person.place}/{subject.FILE}"
+            if known is not None and (known.person.place, known.person.settings) == (person.place, person.settings):
+                pass
+            elif (known, person.settings) == (None, None) or self._still_written.has_settled(file, person.settings):
                 known = self._settings_of(person)
+            else:
+                awaited.add(person.subject)
+                if known is not None:  # they stay in force until the new ones are whole
+                    person = dataclasses.replace(person, settings=known.person.settings)
+            known = known or _Settings(person, None)
             found[person.subject] = self._today(dataclasses.replace(known, person=person), self._settings.get(person.subject))
         concerned = {known.subject for known in self._known.values()}
-        concerned |= {who for who, one in (*found.items(), *self._settings.items()) if one.said is None}
+        concerned |= {who for who, one in (*found.items(), *self._settings.items()) if one.mistake}
         changed = any(self._settings.get(who) != found.get(who) for who in concerned)
         self._settings = found
+        self._awaited = frozenset(awaited)
         return changed
 
     def _today(self, settings: _Settings, before: _Settings | None) -> _Settings:
@@ -423,11 +480,12 @@ class EnrolmentFolder:
 
     # Judging
 
-    def _plan(self, listing: Listing, settled_before_ns: int) -> _Plan:
+    def _plan(self, listing: Listing) -> _Plan:
         listed = {file.photo for file in listing.photos}
         # A photo that is gone may be one that has another name by now: it stays in force until that one is looked at.
         other = [file for file in listing.photos if not self._is_current(file)]
-        arriving = {file.size for file in other if file.changed_ns > settled_before_ns}
+        settled = [self._still_written.has_settled(file.place, (file.size, file.changed_ns)) for file in other]
+        arriving = {file.size for file, whole in zip(other, settled, strict=True) if not whole}
         unreadable = {person.subject for person in listing.people if not person.readable}
         gone = tuple(
             photo
@@ -437,8 +495,8 @@ class EnrolmentFolder:
             and not self._is_kept_without_photo(known)
             and not (isinstance(known, Row) and known.size in arriving)
         )
-        todo = tuple(file for file in other if file.changed_ns <= settled_before_ns)
-        return _Plan(gone, todo, tuple(file.changed_ns for file in other if file.changed_ns > settled_before_ns))
+        whole = [file for file, whole in zip(other, settled, strict=True) if whole]
+        return _Plan(gone, tuple(file for file in whole if file.subject not in self._awaited))
 
     def _name_lost(self, gone: Iterable[str], judged: Mapping[str, Row | _Passing]) -> None:
         """Say whose templates are deleted that no photo brings back."""
@@ -495,9 +553,7 @@ class EnrolmentFolder:
             return PhotoReason.NAME_TAKEN
         return None if self._may_use(file.subject) else PhotoReason.NO_CONSENT
 
-    def _judge(
-        self, todo: Sequence[PhotoFile], now_ns: int, out_of_time: Callable[[], bool]
-    ) -> tuple[dict[str, Row | _Passing], int]:
+    def _judge(self, todo: Sequence[PhotoFile], out_of_time: Callable[[], bool]) -> tuple[dict[str, Row | _Passing], int]:
         """Verdicts while there is time, and how many photos turned out to be still on their way."""
         known = (*self._older, *self._rows()) if todo else ()
         by_digest = {row.digest: row for row in known if row.size != _OUTDATED}
@@ -511,7 +567,7 @@ class EnrolmentFolder:
             if isinstance(found, Row):
                 sequence += 1
                 by_digest.setdefault(found.digest, found)
-                copied_slowly = PhotoReason.TRUNCATED in found.reasons and now_ns - file.changed_ns < _TRUNCATED_GRACE_NS
+                copied_slowly = PhotoReason.TRUNCATED in found.reasons and self._still_written.age(file) < _TRUNCATED_GRACE_NS
                 if copied_slowly:
                     on_their_way += 1
                     continue
@@ -615,7 +671,7 @@ class EnrolmentFolder:
     def _state(self, generation: int, waiting: int, problem: str | None) -> Enrolment:
         names: dict[str, str] = {}
         rules = {who: one.said.rules for who, one in self._settings.items() if one.said and one.said.rules}
-        wrong = {who for who, one in self._settings.items() if one.said is None}
+        wrong = {who for who, one in self._settings.items() if one.mistake}
         lost = PhotoReason.NO_PERSON
         refused = [PhotoEvent("", photo, False, (lost,), ADVICE[lost]) for photo in self._loose]
         for who in sorted(wrong):
@@ -634,7 +690,7 @@ class EnrolmentFolder:
                     enrolled.append(Enrolled(known.subject, photo, known.template))
             else:
                 refused.append(self._event(photo))
-        for who in sorted(closed - wrong):
+        for who in sorted(closed - wrong - self._awaited):
             file = f"{self._settings[who].person.name}/{subject.FILE}"
             refused.append(PhotoEvent(who, file, False, (PhotoReason.NO_CONSENT,), _NO_CONSENT))
         for who, sentence in self._lost.items():

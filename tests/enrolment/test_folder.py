@@ -437,6 +437,21 @@ def test_a_photo_that_is_being_replaced_stays_in_force_until_the_new_one_is_whol
     assert directions(home.look()) == {"anna/1.jpg": 2, "ben/1.jpg": 1}
 
 
+def test_a_photo_by_a_clock_ahead_of_ours_settles_all_the_same(home: Home) -> None:
+    """As a file server's is, or that of a machine whose time was not set yet when it started: by when it was first seen."""
+    ahead = 100_000_000_000
+    now = home.drop("anna/1.jpg", "is 1, so far").stat().st_ctime_ns - ahead
+    assert home.refresh(now, settle_ns=6).settles_in == 6e-9
+    now = home.drop("anna/1.jpg", "is 1, and whole").stat().st_ctime_ns - ahead
+    assert home.refresh(now, settle_ns=6).settles_in == 6e-9
+    assert home.refresh(now + 5, settle_ns=6).settles_in == 1e-9
+
+    later = home.refresh(now + 6, settle_ns=6)
+
+    assert (directions(later.enrolment), later.settles_in) == ({"anna/1.jpg": 1}, None)
+    assert home.judge.judged == [b"is 1, and whole"]
+
+
 def test_a_photo_removed_while_another_is_written_is_gone_all_the_same(home: Home) -> None:
     home.drop("anna/1.jpg", "is 0")
     home.look()
@@ -686,6 +701,39 @@ def test_settings_hold_also_where_the_folder_cannot_be_read_at_the_start(home: H
 
     assert (seen.gallery.names, seen.problem is not None) == (("anna",), True)
     assert seen.gallery.rules["anna"].valid_until is not None
+
+
+def test_settings_that_are_half_written_do_not_open_the_door(home: Home) -> None:
+    """What is cut off may be what restricts; until the file is left alone the old settings hold."""
+    home.drop("anna/1.jpg", "is 0")
+    home.drop("anna/subject.yaml", "name: Anna\nvalid_until: 2026-01-31")
+    restricted = home.look().gallery.rules
+    half = home.drop("anna/subject.yaml", "name: A. Berg\n").stat().st_ctime_ns
+    before = home.refresh(half, settle_ns=1)
+    assert (before.enrolment.gallery.rules, before.enrolment.names) == (restricted, {"anna": "Anna"})
+    assert before.settles_in == 1e-9
+    (home.photos / "anna" / "subject.yaml").unlink()
+    assert home.refresh(half + 1, settle_ns=1).enrolment.gallery.rules == restricted
+
+    whole = home.drop("anna/subject.yaml", "name: A. Berg\nvalid_until: 2026-02-28").stat().st_ctime_ns
+    assert home.refresh(whole, settle_ns=1).enrolment.gallery.rules == restricted
+    after = home.refresh(whole + 1, settle_ns=1)
+
+    assert (after.enrolment.names, after.settles_in) == ({"anna": "A. Berg"}, None)
+    assert after.enrolment.gallery.rules not in (restricted, {})
+
+
+def test_new_photos_wait_for_the_settings_that_come_with_them(home: Home) -> None:
+    home.rules = replace(home.rules, require_consent=True)
+    home.start()
+    home.drop("anna/1.jpg", "is 0")
+    written = home.drop("anna/subject.yaml", "name: An").stat().st_ctime_ns
+
+    first = home.refresh(written, settle_ns=1)
+    assert (first.enrolment.gallery.names, first.enrolment.refused, first.settles_in) == ((), (), 1e-9)
+
+    home.drop("anna/subject.yaml", CONSENT)
+    assert [event.accepted for event in home.events()] == [True]
 
 
 CONSENT = "consent: {by: Anna, date: 2026-11-01, purpose: the door, until: 2026-11-30}"
