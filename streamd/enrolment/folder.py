@@ -246,6 +246,8 @@ class EnrolmentFolder:
         self._places: dict[str, str] = {}
         self._loose: tuple[str, ...] = ()
         self._sidecars = Sidecars(folder, self.name) if rules.sidecars else None
+        self._owes_removal = False
+        """Whether older generations may hold what was taken out, since a commit failed or is still to come."""
         self._loaded = self._coached = self._committed = False
         self._enrolment = Enrolment(build((), 0, model, dimension))
         try:
@@ -346,6 +348,7 @@ class EnrolmentFolder:
         """Take a subject out of the gallery and the vault, whatever lies in the folder. Raises GalleryError."""
         gone = [photo for photo, known in self._known.items() if known.subject == who]
         self._settings.pop(who, None)
+        self._owes_removal = True  # also of somebody of whom no photo was ever good
         self._put_in_force(gone, {}, self._enrolment.waiting)
         if not self._committed:
             raise GalleryError(f"{who} is not forgotten: {self._enrolment.problem}; mend that and ask again")
@@ -435,7 +438,9 @@ class EnrolmentFolder:
             found[person.subject] = self._today(dataclasses.replace(known, person=person), self._settings.get(person.subject))
         concerned = {known.subject for known in self._known.values()}
         concerned |= {who for who, one in (*found.items(), *self._settings.items()) if one.mistake}
-        changed = any(self._settings.get(who) != found.get(who) for who in concerned)
+        left = {who for who, one in self._settings.items() if who not in found and one.person.settings is not None}
+        self._owes_removal = self._owes_removal or bool(left)  # the vault holds what was said of them
+        changed = any(self._settings.get(who) != found.get(who) for who in concerned | left)
         self._settings = found
         self._awaited = frozenset(awaited)
         return changed
@@ -610,7 +615,7 @@ class EnrolmentFolder:
         leaving = [photo for photo in (*gone, *judged) if isinstance(self._known.get(photo), Row)]
         if leaving or judged:
             self._ensure_coached()
-        held_templates = any(isinstance(row, Row) and row.template is not None for row in map(self._known.get, leaving))
+        self._owes_removal = self._owes_removal or any(self._takes_away(photo, judged) for photo in leaving)
         for photo in gone:
             del self._known[photo]
         self._known.update(judged)
@@ -632,8 +637,9 @@ class EnrolmentFolder:
                 self._known[photo] = dataclasses.replace(row, photo_kept=False)
                 enrolled.append(photo)
         # No other generation may hold what was taken out.
-        committed = self._commit(drop_older=held_templates)
+        committed = self._commit(drop_older=self._owes_removal)
         self._committed = committed.problem is None
+        self._owes_removal = self._owes_removal and not self._committed
         generation = committed.generation or self._enrolment.gallery.generation + 1
         self._enrolment = self._state(generation, waiting, committed.problem)
         if committed.generation is not None:
@@ -643,6 +649,13 @@ class EnrolmentFolder:
         if self._sidecars is not None:
             self._sidecars.write({self._places[photo]: event for photo, event in events.items() if photo in self._places})
         return tuple(event for photo, event in events.items() if photo not in moved)
+
+    def _takes_away(self, photo: str, judged: Mapping[str, Row | _Passing]) -> bool:
+        """Whether anything known of a person leaves with a photo's row, were it no more than a digest and their name."""
+        row, now = self._known.get(photo), judged.get(photo)
+        if not isinstance(row, Row):
+            return False
+        return row.template is not None or not isinstance(now, Row) or now.digest != row.digest
 
     def _ensure_coached(self) -> None:
         """Tell the coach what is known; only a change needs it, so that a start does not wait for it."""

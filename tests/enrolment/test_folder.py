@@ -892,6 +892,57 @@ def test_what_was_removed_is_removed_from_the_vault_too(home: Home) -> None:
     assert template(b"is 1").tobytes() in home.stored()
 
 
+@pytest.mark.parametrize("how", ["the photo is removed", "the folder is removed", "forget"])
+def test_somebody_whose_photos_were_all_refused_is_removed_from_every_generation(home: Home, how: str) -> None:
+    """Their name and the digest of their photo are kept of them, and must not stay in the generations before."""
+    home.drop("ben/1.jpg", "is 1")
+    home.drop("Annabel/1.jpg", "a blurred photo")
+    if how == "the folder is removed":
+        home.drop("Annabel/subject.yaml", "name: Annabel")
+    home.look()
+    home.drop("ben/2.jpg", "is 1, older")
+    home.look()
+    assert b"Annabel" in home.stored()
+
+    if how == "the photo is removed":
+        (home.photos / "Annabel" / "1.jpg").unlink()
+    else:
+        shutil.rmtree(home.photos / "Annabel")
+    if how == "forget":
+        home.folder.forget("annabel")
+    else:
+        home.look()
+
+    assert b"Annabel" not in home.stored()
+
+
+def test_the_settings_of_somebody_without_photos_go_with_their_folder(home: Home) -> None:
+    home.drop("ben/1.jpg", "is 1")
+    home.drop("Annabel/subject.yaml", "name: Annabel")
+    home.look()
+    assert b"Annabel" in home.stored()
+
+    shutil.rmtree(home.photos / "Annabel")
+    home.look()
+
+    assert b"Annabel" not in home.stored()
+
+
+def test_a_removal_that_could_not_be_committed_is_made_good_in_every_generation(home: Home) -> None:
+    home.drop("ben/1.jpg", "is 1")
+    path = home.drop("anna/1.jpg", "is 3")
+    home.look()
+    vault = home.state / "vault"
+    away = vault.rename(home.state / "vault-away")
+    path.unlink()
+    assert home.look().problem is not None
+
+    away.rename(vault)
+    assert home.look().problem is None
+
+    assert template(b"is 3").tobytes() not in home.stored()
+
+
 def test_a_photo_for_which_there_was_no_template_is_tried_again_at_the_next_start(home: Home) -> None:
     """The program ends while a photo is judged: that is not the photo's fault, and must not be remembered as such."""
     home.drop("anna/1.jpg", "is 3")
