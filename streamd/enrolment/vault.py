@@ -12,10 +12,11 @@ The order of a commit, and why no crash and no older file deceives it:
     3  the commit is acknowledged, and generations older than the two before it are removed
 
 In force is the newest generation that is authentic, if it is no older than the witness. Killed before 1 ends, that is g - 1,
-which the witness knows; between 1 and 2 it is g, newer than the witness, which only this key can have made: the witness is
-caught up. The other order would refuse g - 1 after a crash between the two. A generation put back after g was acknowledged is
-older than the witness and refused. Whoever puts the whole folder back as it was, witnesses included, is not noticed: for that
-a counter outside of this disk would be needed.
+which the witness knows; between 1 and 2 it is g, newer than the witness, which only this key can have made: the next commit
+writes both witnesses anew, and every start of the daemon makes one. The other order would refuse g - 1 after a crash between
+the two. Whoever only reads, beside the daemon, writes nothing, and looks again where a commit came between. A generation put
+back after g was acknowledged is older than the witness and refused. Whoever puts the whole folder back as it was, witnesses
+included, is not noticed: for that a counter outside of this disk would be needed.
 
 A damaged newest generation does not bring the one before it into force: whoever can flip a bit could otherwise bring back
 somebody who was removed. Its rows are handed out as `older`: good as verdicts on photos that lie in the folder today with the
@@ -48,6 +49,7 @@ BACKUP: Final = "backup"
 _FORMAT: Final = 1
 _KEPT_BEFORE: Final = 2  # generations before the newest: verdicts to rebuild from where that is damaged
 _WITNESSES: Final = ("witness-1.sealed", "witness-2.sealed")  # two, so that one bad sector refuses nobody's enrolment
+_LOOKS: Final = 10  # at a vault that another process commits to meanwhile
 _GENERATION: Final = re.compile(r"gallery-(\d{1,18})\.sealed")
 _ASIDE: Final = "aside-"
 _PASSPHRASE_MAGIC: Final = b"streamd-passphrase\x01"
@@ -150,11 +152,9 @@ class Vault:
 
     def load_any(self) -> Loaded:
         """What is in force, of whatever model: it may serve, compared by that model, until it is embedded anew."""
-        try:
-            loaded = self._load()
-        except OSError as error:
-            sentence = f"{self._folder}: the vault cannot be read ({error.strerror}); mend the disk or the permissions"
-            return Loaded(None, VaultReason.UNREADABLE, sentence)
+        loaded = self._load_at_rest()
+        if loaded.reason is VaultReason.UNREADABLE:
+            return loaded
         found = loaded.in_force
         if found is None:
             self._to_set_aside = lambda _model: loaded.reason is not VaultReason.MISSING
@@ -257,7 +257,24 @@ class Vault:
             return Loaded(None, VaultReason.UNWRITABLE, committed.problem)
         return Loaded(replace(backup, rows=rows, number=committed.generation), problem=committed.problem)
 
+    def _load_at_rest(self) -> Loaded:
+        """As `_load`; again where nothing is in force while a commit of another process changed what lies there."""
+        for left in reversed(range(_LOOKS)):
+            numbers = None
+            try:
+                numbers = self._numbers()
+                loaded = self._load()
+            except OSError as error:
+                sentence = f"{self._folder}: the vault cannot be read ({error.strerror}); mend the disk or the permissions"
+                loaded = Loaded(None, VaultReason.UNREADABLE, sentence)
+            with contextlib.suppress(OSError):
+                if left and loaded.in_force is None and self._numbers() != numbers:
+                    continue
+            break
+        return loaded
+
     def _load(self) -> Loaded:
+        """Nothing is written: the one who does may be another process."""
         opened: Unsealed | None = None
         bad: list[Path] = []
         foreign = True
@@ -282,14 +299,13 @@ class Vault:
             return Loaded(None, VaultReason.WRONG_KEY, sentence)
         generation = _generation(opened) if opened is not None else None
         if generation is not None and witnessed is not None and generation.number >= witnessed:
-            mended = self._witness(witnessed=generation.number) if faults or witnessed < generation.number else None
             notes = [f"{path}: damaged and never acknowledged; it is passed over" for path in bad]
             notes += (
-                [f"{self._folder}: a witness of the newest generation was damaged or missing; it is written anew"]
+                [f"{self._folder}: a witness of the newest generation was damaged or missing; the next commit writes it anew"]
                 if faults
                 else []
             )
-            return Loaded(generation, problem="; ".join(filter(None, [*notes, mended])) or None)
+            return Loaded(generation, problem="; ".join(notes) or None)
         if witnessed and self._path(witnessed) not in bad:
             reason = VaultReason.ROLLED_BACK
             seen = f"generation {generation.number} was put back" if generation else "no generation is there"

@@ -184,7 +184,8 @@ def test_a_byte_flipped_anywhere_in_a_witness_is_noticed_and_mended(folder: Path
         loaded = load(folder)
         assert subjects(loaded) == ["anna"], position
         assert "witness" in (loaded.problem or "")
-        assert load(folder).problem is None
+    committed(folder, [row("anna")])
+    assert load(folder).problem is None
 
 
 def test_a_byte_flipped_anywhere_in_the_key_is_noticed(folder: Path) -> None:
@@ -251,6 +252,42 @@ def test_a_backup_file_is_no_generation(folder: Path, tmp_path: Path) -> None:
     (folder / "gallery-1.sealed").write_bytes((tmp_path / "backup").read_bytes())
 
     assert load(folder).reason is VaultReason.DAMAGED
+
+
+def test_reading_writes_nothing_also_where_a_witness_is_damaged_or_behind(folder: Path) -> None:
+    """`streamd gallery` and `streamd backup` read beside a daemon that may be between a generation and its witnesses."""
+    committed(folder, [row("removed")], [row("anna")])
+    behind = {name: (folder / name).read_bytes() for name in ("witness-1.sealed", "witness-2.sealed")}
+    committed(folder, [row("ben")])
+
+    for damaged in (False, True):
+        for name, blob in behind.items():
+            (folder / name).write_bytes(blob)
+        if damaged:
+            (folder / "witness-1.sealed").write_bytes(b"rubbish")
+        before = {path: (path.stat().st_ino, path.stat().st_ctime_ns, path.read_bytes()) for path in folder.iterdir()}
+        assert subjects(load(folder)) == ["ben"]
+        assert {path: (path.stat().st_ino, path.stat().st_ctime_ns, path.read_bytes()) for path in folder.iterdir()} == before
+
+    committed(folder, [row("carl")])
+    (folder / "gallery-4.sealed").unlink()
+    assert load(folder).reason is VaultReason.ROLLED_BACK
+
+
+def test_a_commit_between_two_looks_of_a_reader_is_no_fault(folder: Path) -> None:
+    """The reader finds a witness of a generation that was not there when it listed what is."""
+    vault = committed(folder, [row("anna")])
+    reader = Vault(folder, SEAL)
+    witnesses = reader._witnesses
+
+    def late() -> object:
+        reader._witnesses = witnesses  # type: ignore[method-assign]
+        assert vault.commit([row("ben")], MODEL, DIMENSION, drop_older=True).problem is None
+        return witnesses()
+
+    reader._witnesses = late  # type: ignore[method-assign, assignment]
+
+    assert subjects(reader.load(MODEL, DIMENSION)) == ["ben"]
 
 
 # What happens then
