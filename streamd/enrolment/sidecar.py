@@ -3,28 +3,34 @@
 from __future__ import annotations
 
 import contextlib
+import errno
 import logging
 import os
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 from streamd.enrolment import words
+from streamd.enrolment.listing import printable
 
 if TYPE_CHECKING:
     from streamd.enrolment.folder import PhotoEvent
+
+_LONGEST: Final = 250  # bytes of a sidecar's name, so that its temporary file can have one too (NAME_MAX is 255)
+_TEMPORARY: Final = f".{words.SIDECAR_SUFFIX}.tmp"
 
 log = logging.getLogger(__name__)
 
 
 class Sidecars:
-    """Writes and removes the sidecars of one folder; a folder that cannot be written is named once."""
+    """Writes and removes the sidecars of one folder; what cannot be written is said once, a name that is too long once each."""
 
     def __init__(self, folder: Path, name: Callable[[str], str]) -> None:
         """name: a subject's display name."""
         self._folder = folder
         self._name = name
         self._told = False
+        self._too_long: set[str] = set()
 
     def write(self, events: Mapping[str, PhotoEvent]) -> None:
         """The sidecars of photos, by their place below the folder."""
@@ -33,25 +39,31 @@ class Sidecars:
             try:
                 self._write(place, text.encode())
             except OSError as error:
-                if not self._told:
-                    log.warning(
-                        "%s: verdicts cannot be written beside the photos (%s); make it writable for streamd, or set "
-                        "gallery.sidecars to false",
-                        self._folder,
-                        (error.strerror or "error").lower(),
-                    )
-                self._told = True
-                return
+                self._tell(place, error)
 
     def remove(self, places: Iterable[str]) -> None:
         """The sidecars of photos that are gone."""
         for place in places:
             remove_file(self._folder, words.sidecar_name(place))
 
+    def _tell(self, place: str, error: OSError) -> None:
+        if error.errno == errno.ENAMETOOLONG:
+            if place not in self._too_long:
+                log.warning("%s: the name is too long for a verdict beside the photo; give it a shorter one", printable(place))
+            self._too_long.add(place)
+        elif not self._told:
+            log.warning(
+                "%s: verdicts cannot be written beside the photos (%s); make it writable for streamd, or set "
+                "gallery.sidecars to false",
+                self._folder / printable(place.rpartition("/")[0]),
+                (error.strerror or "error").lower(),
+            )
+            self._told = True
+
     def _write(self, place: str, data: bytes) -> None:
         with _parent(self._folder, place) as (parent, photo):
             name = words.sidecar_name(photo)
-            temporary = f".{name}.tmp"
+            temporary = f".{name}.tmp" if len(os.fsencode(name)) <= _LONGEST else _TEMPORARY
             with contextlib.suppress(FileNotFoundError):
                 os.unlink(temporary, dir_fd=parent)
             flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC

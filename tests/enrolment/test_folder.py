@@ -636,12 +636,34 @@ def test_a_verdict_goes_with_a_photo_that_was_renamed_or_went_while_nobody_ran(h
 def test_a_folder_in_which_nothing_can_be_written_is_said_once_and_harms_nothing(
     home: Home, caplog: pytest.LogCaptureFixture
 ) -> None:
+    """Neither a gallery nor the verdicts beside other people's photos."""
+    for photo in ("anna/1", "anna/2", "ben/1"):
+        home.drop(f"{photo}.jpg", f"is {int(photo[0] == 'b')}, {photo}")
     for name in ("1", "2"):
-        home.drop(f"anna/{name}.jpg", f"is 0, {name}")
         (home.photos / "anna" / f".{name}.jpg.verdict.json.tmp").mkdir()
 
-    assert len(home.look().gallery.photos) == 2
+    assert len(home.look().gallery.photos) == 3
     assert caplog.text.count("verdicts cannot be written") == 1
+    assert "gallery/anna: verdicts" in caplog.text
+    assert home.sidecar("ben/1.jpg")["used"] is True
+
+
+def test_a_name_that_is_too_long_costs_no_other_photo_its_verdict(home: Home, caplog: pytest.LogCaptureFixture) -> None:
+    """A name may have 255 bytes, and the verdict's is 13 bytes longer than the photo's."""
+    for length in (238, 242, 243):
+        home.drop(f"anna/{'a' * (length - 4)}.jpg", f"is 0, {length}")
+    home.drop("zoe/1.jpg", "is 1")
+    home.look()
+    home.start()
+    home.folder.refresh(MUCH_LATER, 0, lambda: False)
+    home.folder.write_sidecars()
+    home.folder.write_sidecars()
+
+    assert home.sidecar("zoe/1.jpg")["used"] is True
+    assert home.sidecar(f"anna/{'a' * 234}.jpg")["used"] is True
+    assert home.sidecar(f"anna/{'a' * 238}.jpg")["used"] is True
+    assert caplog.text.count("give it a shorter one") == 2  # at each start
+    assert "writable" not in caplog.text
 
 
 def test_no_sidecar_is_written_through_a_link(home: Home, tmp_path: Path) -> None:
