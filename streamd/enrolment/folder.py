@@ -49,6 +49,7 @@ _NOT_LOOKED_AT: Final = (PhotoReason.NAME_TAKEN, PhotoReason.NO_CONSENT)
 _OUTDATED: Final = -1  # a size that no file has
 _EMPTY: Final = "the file is empty; write the settings again, or delete it"
 _NO_CONSENT: Final = "there is no consent that holds today in it; add it, or delete the folder to have the templates deleted"
+_MISNAMED: Final = f"it is not read: settings are called {subject.FILE}; rename it, or delete it"
 _LOST: Final = "templates_deleted"
 _TRUNCATED_GRACE_NS: Final = 10_000_000_000
 """How long a photo that ends too early may still be one that is being copied slowly."""
@@ -245,6 +246,7 @@ class EnrolmentFolder:
         self._still_written = _StillWritten()
         self._places: dict[str, str] = {}
         self._loose: tuple[str, ...] = ()
+        self._misnamed: tuple[str, ...] = ()
         self._sidecars = Sidecars(folder, self.name) if rules.sidecars else None
         self._owes_removal = False
         """Whether older generations may hold what was taken out, since a commit failed or is still to come."""
@@ -288,8 +290,8 @@ class EnrolmentFolder:
             self._remember(listing.inode)
         self._places = {file.photo: file.place for file in listing.photos}
         self._still_written.look(now_ns, settle_ns)
-        settled = self._read_settings(listing.people) or listing.loose != self._loose
-        self._loose = listing.loose
+        settled = self._read_settings(listing.people) or (listing.loose, listing.misnamed) != (self._loose, self._misnamed)
+        self._loose, self._misnamed = listing.loose, listing.misnamed
         plan = self._plan(listing)
         judged, on_their_way = self._judge(plan.todo, out_of_time)
         waiting = len(plan.todo) - len(judged) - on_their_way
@@ -687,6 +689,7 @@ class EnrolmentFolder:
         wrong = {who for who, one in self._settings.items() if one.mistake}
         lost = PhotoReason.NO_PERSON
         refused = [PhotoEvent("", photo, False, (lost,), ADVICE[lost]) for photo in self._loose]
+        refused += [PhotoEvent("", file, False, ("settings",), _MISNAMED) for file in self._misnamed]
         for who in sorted(wrong):
             one = self._settings[who]
             refused.append(PhotoEvent(who, f"{one.person.name}/{subject.FILE}", False, ("settings",), one.mistake))

@@ -19,6 +19,8 @@ from streamd.enrolment.words import SIDECAR_SUFFIX
 # Pictures of kinds that are not read are looked at as well, so that they are refused aloud.
 _LOOKED_AT: Final = SUFFIXES | {".jfif", ".jpe", ".gif", ".avif", ".tif", ".tiff", ".jxl", ".jp2", ".dng", ".svg", ".pdf"}
 _SLUG: Final = re.compile(r"[^a-z0-9_]+")
+# As people and their editors call `subject.yaml`; not what an editor leaves beside it.
+_MISNAMED: Final = re.compile(r"subjects?\.(yaml|yml)(\.txt)?", re.IGNORECASE)
 # File systems of other machines, which tell no inotify watch what is written there.
 _REMOTE: Final = re.compile(r"(cifs|smb3?|smbfs|nfs\d?|9p|afs|ceph|glusterfs|lustre|davfs2?|fuse\..*|virtiofs|vboxsf|prl_fs)")
 
@@ -54,6 +56,7 @@ class PersonFolder:
 class Listing:
     """The whole folder. inode: tells whether it is still the folder it was, or one that a disk was mounted over. orphans:
     places of photos that are gone and whose sidecars are there. loose: names of photos that lie in no person's folder.
+    misnamed: settings under a name by which they are not read.
     """
 
     people: tuple[PersonFolder, ...]
@@ -61,6 +64,7 @@ class Listing:
     inode: int
     orphans: tuple[str, ...] = ()
     loose: tuple[str, ...] = ()
+    misnamed: tuple[str, ...] = ()
 
 
 def slug(name: str) -> str:
@@ -94,6 +98,7 @@ def list_folder(folder: Path) -> Listing:
     people: list[PersonFolder] = []
     photos: list[PhotoFile] = []
     orphans: list[str] = []
+    misnamed: list[str] = []
     with os.scandir(folder) as entries:
         everything = sorted(entries, key=lambda entry: entry.name)
     loose = tuple(printable(one.name) for one in everything if _is_photo(one.name) and one.is_file(follow_symlinks=False))
@@ -107,6 +112,9 @@ def list_folder(folder: Path) -> Listing:
             names = {entry.name for entry in inside}
             of_photos = (one.removesuffix(SIDECAR_SUFFIX) for one in names if one.endswith(SIDECAR_SUFFIX))
             orphans += [f"{person.name}/{photo}" for photo in of_photos if photo not in names]
+            misnamed += [
+                f"{name}/{printable(one)}" for one in sorted(names) if _MISNAMED.fullmatch(one) and one != subject.FILE
+            ]
             for entry, status in _files(inside):
                 if entry.name == subject.FILE:
                     settings = (status.st_size, status.st_ctime_ns)
@@ -116,7 +124,7 @@ def list_folder(folder: Path) -> Listing:
         except OSError:
             readable = False
         people.append(PersonFolder(who, name, person.name, settings, readable))
-    return Listing(tuple(people), tuple(photos), folder.stat().st_ino, tuple(orphans), loose)
+    return Listing(tuple(people), tuple(photos), folder.stat().st_ino, tuple(orphans), loose, tuple(misnamed))
 
 
 def is_remote(folder: Path, mounts: Path = Path("/proc/self/mountinfo")) -> bool:

@@ -694,6 +694,28 @@ def test_the_settings_of_a_person_are_in_force_and_their_name_is_shown(home: Hom
     assert (home.look().names, home.look().gallery.rules) == ({"anna": "Anna B."}, {})
 
 
+@pytest.mark.parametrize("name", ["subject.yml", "Subject.yaml", "subject.yaml.txt"])
+def test_settings_under_another_name_are_not_passed_over_in_silence(home: Home, name: str) -> None:
+    home.drop("Anna/1.jpg", "is 0")
+    home.look()
+    home.drop(f"Anna/{name}", "valid_until: 2026-01-31")
+
+    (told,) = home.look().refused
+    assert (told.photo, told.reasons) == (f"Anna/{name}", ("settings",))
+    assert "settings are called subject.yaml; rename it" in told.advice
+
+    (home.photos / "Anna" / name).rename(home.photos / "Anna" / "subject.yaml")
+    assert (home.look().refused, list(home.look().gallery.rules)) == ((), ["anna"])
+
+
+@pytest.mark.parametrize("name", ["subject.yaml~", ".subject.yaml.swp", "subject.yaml.bak"])
+def test_what_an_editor_leaves_beside_the_settings_is_passed_over(home: Home, name: str) -> None:
+    home.drop("anna/1.jpg", "is 0")
+    home.drop(f"anna/{name}", "valid_until: 2026-01-31")
+
+    assert home.look().refused == ()
+
+
 def test_a_mistake_in_the_settings_closes_the_door_until_it_is_mended(home: Home) -> None:
     home.drop("anna/1.jpg", "is 0")
     home.drop("ben/1.jpg", "is 1")
