@@ -244,6 +244,8 @@ class EnrolmentFolder:
         self._lost: dict[str, str] = {}
         """What is said where a person's folder lies, and the templates of photos that were not kept are gone."""
         self._still_written = _StillWritten()
+        self._arrivals: dict[str, int] = {}
+        """With which look each of the photos came that wait to be judged."""
         self._places: dict[str, str] = {}
         self._loose: tuple[str, ...] = ()
         self._misnamed: tuple[str, ...] = ()
@@ -503,7 +505,15 @@ class EnrolmentFolder:
             and not (isinstance(known, Row) and known.size in arriving)
         )
         whole = [file for file, whole in zip(other, settled, strict=True) if whole]
-        return _Plan(gone, tuple(file for file in whole if file.subject not in self._awaited))
+        return _Plan(gone, self._in_turn([file for file in whole if file.subject not in self._awaited]))
+
+    def _in_turn(self, todo: Sequence[PhotoFile]) -> tuple[PhotoFile, ...]:
+        """What came last first, so that nobody waits for thousands that lay there before; what came together as it is listed,
+        since the photo that is judged first is the senior one.
+        """
+        now = max(self._arrivals.values(), default=0) + 1
+        self._arrivals = {file.photo: self._arrivals.get(file.photo, now) for file in todo}
+        return tuple(sorted(todo, key=lambda file: -self._arrivals[file.photo]))
 
     def _name_lost(self, gone: Iterable[str], judged: Mapping[str, Row | _Passing]) -> None:
         """Say whose templates are deleted that no photo brings back."""

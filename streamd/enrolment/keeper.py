@@ -1,7 +1,8 @@
 """The gallery's keeper: the body of the thread that watches the enrolment folder and hands out every new gallery.
 
-A look at the folder takes what went and what was set into force at once, and judges new photos in slices, so that ten thousand
-of them keep nobody waiting who drops one more. The thread works at low priority: whoever stands at the door comes first.
+A look at the folder takes what went and what was set into force at once, and judges new photos in slices, what came last
+first, so that ten thousand that lie there keep nobody waiting who drops one more. The thread works at low priority: whoever
+stands at the door comes first.
 """
 
 from __future__ import annotations

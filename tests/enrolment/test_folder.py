@@ -533,6 +533,18 @@ def test_many_photos_are_judged_a_few_at_a_time_and_in_force_as_soon_as_they_are
     assert len(home.judge.judged) == 9
 
 
+def test_a_photo_dropped_while_many_wait_is_judged_before_them(home: Home) -> None:
+    for person in range(8):
+        home.drop(f"p{person}/1.jpg", f"is {person}")
+    assert home.refresh(most=2).enrolment.gallery.photos == ("p0/1.jpg", "p1/1.jpg")
+
+    home.drop("zoe/1.jpg", "is 9")
+
+    assert [one.photo for one in home.refresh(most=1).judged] == ["zoe/1.jpg"]
+    assert [one.photo for one in home.refresh(most=2).judged] == ["p2/1.jpg", "p3/1.jpg"]
+    assert home.look().waiting == 0
+
+
 def test_photos_that_go_before_they_are_judged_are_waited_for_no_more(home: Home) -> None:
     home.drop("anna/1.jpg", "is 0")
     home.look()
