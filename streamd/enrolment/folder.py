@@ -50,6 +50,10 @@ _OUTDATED: Final = -1  # a size that no file has
 _EMPTY: Final = "the file is empty; write the settings again, or delete it"
 _NO_CONSENT: Final = "there is no consent that holds today in it; add it, or delete the folder to have the templates deleted"
 _MISNAMED: Final = f"it is not read: settings are called {subject.FILE}; rename it, or delete it"
+_RENAMED: Final = (
+    "if this was {name}'s folder: the photos were not kept, and the templates went with its old name; photograph them anew, "
+    "and give another name by `name` in subject.yaml instead"
+)
 _LOST: Final = "templates_deleted"
 _TRUNCATED_GRACE_NS: Final = 10_000_000_000
 """How long a photo that ends too early may still be one that is being copied slowly."""
@@ -239,6 +243,8 @@ class EnrolmentFolder:
         self._known: dict[str, Row | _Passing] = {}
         self._older: tuple[Row, ...] = ()
         self._settings: dict[str, _Settings] = {}
+        self._arrived: frozenset[str] = frozenset()
+        """The people whose folders were not there at the look before."""
         self._awaited: frozenset[str] = frozenset()
         """The people whose settings are being written; their new photos wait for them."""
         self._lost: dict[str, str] = {}
@@ -442,11 +448,13 @@ class EnrolmentFolder:
             found[person.subject] = self._today(dataclasses.replace(known, person=person), self._settings.get(person.subject))
         concerned = {known.subject for known in self._known.values()}
         concerned |= {who for who, one in (*found.items(), *self._settings.items()) if one.mistake}
+        arrived = found.keys() - self._settings.keys()
         left = {who for who, one in self._settings.items() if who not in found and one.person.settings is not None}
         self._owes_removal = self._owes_removal or bool(left)  # the vault holds what was said of them
         changed = any(self._settings.get(who) != found.get(who) for who in concerned | left)
         self._settings = found
         self._awaited = frozenset(awaited)
+        self._arrived = frozenset(arrived)
         return changed
 
     def _today(self, settings: _Settings, before: _Settings | None) -> _Settings:
@@ -518,16 +526,25 @@ class EnrolmentFolder:
     def _name_lost(self, gone: Iterable[str], judged: Mapping[str, Row | _Passing]) -> None:
         """Say whose templates are deleted that no photo brings back."""
         found = {row.digest for row in judged.values() if isinstance(row, Row)}
+        left: dict[str, str] = {}
         for photo in gone:
             row = self._known[photo]
             if not isinstance(row, Row) or row.photo_kept or row.template is None or row.digest in found:
                 continue
             who, settings = row.subject, self._settings.get(row.subject)
-            if settings is not None and who not in self._lost:
+            if settings is None:
+                left[who] = row.name
+            elif who not in self._lost:
                 self._lost[who] = (
                     "their consent has ended, and their photos were not kept; with a new one, photograph them anew"
                 )
                 log.warning("%s: %s", settings.name, self._lost[who])
+        known = {one.subject for one in self._known.values()}
+        for name in left.values():
+            log.warning("%s: the folder is gone, and the templates of photos that were not kept with it", name)
+            # Of who was removed nothing is said in public; a folder that came as the other went may be that one, renamed.
+            for who in self._arrived - known:
+                self._lost[who] = _RENAMED.format(name=name)
         enrolled = {row.subject for row in judged.values() if isinstance(row, Row) and row.template is not None}
         self._lost = {who: said for who, said in self._lost.items() if who in self._settings and who not in enrolled}
 

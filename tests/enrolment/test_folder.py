@@ -1056,6 +1056,36 @@ def test_where_photos_are_not_kept_only_their_templates_stay(home: Home) -> None
     assert template(b"is 3").tobytes() not in home.stored()
 
 
+def test_who_is_lost_by_renaming_a_folder_without_photos_is_named(home: Home, caplog: pytest.LogCaptureFixture) -> None:
+    home.rules = replace(home.rules, keep_photos=False)
+    home.start()
+    home.drop("Joe/1.jpg", "is 3")
+    home.drop("anna/1.jpg", "is 1")
+    home.look()
+    (home.photos / "Joe").rename(home.photos / "Joe B")
+
+    seen = home.look()
+
+    assert seen.gallery.names == ("anna",)
+    (told,) = seen.refused
+    assert told.photo == "Joe B/"
+    assert "this was Joe's folder" in told.advice
+    assert "Joe: the folder is gone" in caplog.text
+    home.drop("Joe B/1.jpg", "is 3, anew")
+    assert home.look().refused == ()
+
+
+def test_who_is_removed_is_named_nowhere_but_in_the_log(home: Home) -> None:
+    home.rules = replace(home.rules, keep_photos=False)
+    home.start()
+    home.drop("Joe/1.jpg", "is 3")
+    home.drop("anna/1.jpg", "is 1")
+    home.look()
+    shutil.rmtree(home.photos / "Joe")
+
+    assert home.look().refused == ()
+
+
 def test_reading_only_writes_nothing(home: Home) -> None:
     home.drop("anna/1.jpg", "is 3")
     home.look()
