@@ -126,6 +126,7 @@ def test_what_is_heavy_is_loaded_only_by_the_command_that_needs_it() -> None:
         (["demo", "--photo", "me.jpg"], "give --camera as well"),
         (["demo", "--camera", "0", "--seconds", "-1"], "--seconds: expected more than 0"),
         (["demo", "--camera", "0", "--seconds", "nan"], "--seconds: expected more than 0, found nan"),
+        (["bench", "--seconds", "3"], "--seconds: expected the name of what is to be measured"),
         (["bench", "pipeline", "--seconds", "0"], "--seconds: expected more than 0"),
         (["bench", "pipeline", "--seconds", "nan"], "--seconds: expected more than 0, found nan"),
         (["bench", "pipeline", "--seconds", "inf"], "--seconds: expected more than 0, found inf"),
