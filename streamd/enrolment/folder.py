@@ -428,7 +428,7 @@ class EnrolmentFolder:
 
     def _read_settings(self, people: Sequence[PersonFolder]) -> bool:
         """Bring the settings of all people up to date; whether anything is other than before."""
-        first = {person.subject: person for person in reversed(people)}
+        first = self._holders(people)
         found: dict[str, _Settings] = {}
         awaited: set[str] = set()
         for person in first.values():
@@ -456,6 +456,16 @@ class EnrolmentFolder:
         self._awaited = frozenset(awaited)
         self._arrived = frozenset(arrived)
         return changed
+
+    def _holders(self, people: Sequence[PersonFolder]) -> dict[str, PersonFolder]:
+        """The folder that has each id: the one that had it before, or else the first by name; no newcomer takes it away."""
+        before = {known.subject: known.name for known in self._rows() if known.template is not None}
+        before |= {who: one.person.name for who, one in self._settings.items()}
+        holders: dict[str, PersonFolder] = {}
+        for person in people:
+            if person.subject not in holders or person.name == before.get(person.subject):
+                holders[person.subject] = person
+        return holders
 
     def _today(self, settings: _Settings, before: _Settings | None) -> _Settings:
         """With what becomes of the consent by now; before: what was said of the person until then."""

@@ -267,6 +267,27 @@ def test_a_second_folder_of_the_same_name_but_for_capitals_is_refused(home: Home
     assert (event.photo, event.reasons) == ("anna-b/1.jpg", (PhotoReason.NAME_TAKEN,))
 
 
+@pytest.mark.parametrize("restarted", [False, True])
+@pytest.mark.parametrize("keep_photos", [True, False])
+def test_no_newcomers_folder_takes_over_a_persons_id(home: Home, keep_photos: bool, restarted: bool) -> None:
+    """Sorted by name, `Anna` comes before `anna`."""
+    home.rules = replace(home.rules, keep_photos=keep_photos)
+    home.start()
+    home.drop("anna/1.jpg", "is 1")
+    home.drop("anna/subject.yaml", "valid_until: 2099-01-01\n")
+    before = home.look().gallery
+    if restarted:
+        home.start()
+    home.drop("Anna/1.jpg", "is 2")
+
+    seen = home.look()
+
+    assert seen.gallery.photos == before.photos
+    assert seen.gallery.rules == before.rules != {}
+    (event,) = seen.refused
+    assert (event.photo, event.reasons) == ("Anna/1.jpg", (PhotoReason.NAME_TAKEN,))
+
+
 def test_a_photo_whose_name_is_not_utf_8_is_enrolled_and_can_be_told(home: Home) -> None:
     """One byte of Latin-1, as an old memory card has it."""
     (home.photos / "anna").mkdir()
