@@ -118,7 +118,8 @@ class ControlServer:
             if not client.hung_up():
                 answer = next(client.answers)
                 if answer is not None:
-                    client.connection.sendall(json.dumps(answer, ensure_ascii=False, default=str).encode() + b"\n")
+                    line = json.dumps(answer, ensure_ascii=False, default=str) + "\n"
+                    client.connection.sendall(line.encode(errors="replace"))
                 return True
         client.close()
         return False

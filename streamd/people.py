@@ -205,8 +205,9 @@ def part(document: bytes | Path, start: int) -> bytes:
         with open(os.open(document, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC), "rb") as file:
             file.seek(start)
             return file.read(PART)
-    except OSError as error:
-        raise GalleryError(f"{document}: {(error.strerror or 'error').lower()}; mend that and export again") from None
+    except (OSError, ValueError) as error:  # also a name that no file has
+        why = getattr(error, "strerror", None) or "no file has that name"
+        raise GalleryError(f"{printable(str(document))}: {why.lower()}; mend that and export again") from None
 
 
 class PhotoStore:
@@ -220,7 +221,7 @@ class PhotoStore:
         gone = []
         for place in person.folders:
             path = self._folder / place
-            gone += [str(one.relative_to(self._folder)) for one in path.rglob("*")]
+            gone += [printable(str(one.relative_to(self._folder))) for one in path.rglob("*")]
             shutil.rmtree(path)
         return gone
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import json
+import os
 from datetime import timedelta
 from typing import TYPE_CHECKING
 
@@ -13,6 +14,7 @@ from streamd import assembly, people
 from streamd.cli import main
 from streamd.config import load
 from streamd.enrolment.coach import Coach, CoachRules
+from streamd.enrolment.dropping import drop, person_folder
 from streamd.enrolment.folder import EnrolmentFolder, FolderRules
 from streamd.enrolment.seal import Seal
 from streamd.enrolment.unknown import Look, UnknownRules, UnknownVisit, UnknownVisits
@@ -206,6 +208,31 @@ def test_every_store_forgets_and_keeps_what_is_others(home: Home) -> None:
     assert (done.found, done.named, done.unread) == ((), (), ())
     assert left == "['ann'], 1 visit, ['Ann']"
     assert [one.name for one in (home.state / "pictures").iterdir()] == ["20261125T120000-front-visit1-ann-identified.jpg"]
+
+
+def test_who_has_a_photo_whose_name_is_not_utf_8_is_forgotten_and_told_so(home: Home) -> None:
+    """One byte of Latin-1: what was deleted must be sayable, or nobody hears of it."""
+    _, kept = everything_of_bob(home)
+    (home.photos / os.fsdecode(b"Bob/M\xfcller.jpg")).write_text("is 3")
+
+    gone = PhotoStore(home.photos).forget(people.find(kept, home.photos, "bob"))
+
+    assert r"Bob/M\xfcller.jpg" in gone
+    assert "\n".join(gone).encode()
+
+
+def test_a_photo_is_dropped_under_a_name_that_can_be_told_and_over_no_other(tmp_path: Path) -> None:
+    assert drop(tmp_path, "\udcff.jpg", b"one") == "?.jpg"
+    assert drop(tmp_path, "a.jpg", b"one") == "a.jpg"
+    assert drop(tmp_path, "a.jpg", b"two") == "a-2.jpg"
+    assert (tmp_path / "a.jpg").read_bytes() == b"one"
+
+
+@pytest.mark.parametrize("who", ["\udcff", "a\nb", "a\x1b[31m", "a/b", ".a", " ", "a" * 201])
+def test_no_folder_is_made_for_what_is_no_name(tmp_path: Path, who: str) -> None:
+    with pytest.raises(GalleryError, match="expected a name that a folder can have"):
+        person_folder(tmp_path, who)
+    assert not list(tmp_path.iterdir())
 
 
 @pytest.mark.parametrize(

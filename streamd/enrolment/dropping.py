@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import unicodedata
 from pathlib import Path
 
 from streamd.enrolment.listing import list_folder, subject_id
@@ -10,7 +11,8 @@ from streamd.errors import GalleryError
 
 def person_folder(folder: Path, who: str) -> str:
     """The name of a person's folder, by name or id; a new one is made for a new name. Raises GalleryError."""
-    if not who.strip() or who.startswith(".") or "/" in who or "\0" in who or len(who.encode()) > 200:
+    odd = any(unicodedata.category(letter) in ("Cc", "Cs") for letter in who)  # control characters and halves of pairs
+    if not who.strip() or who.startswith(".") or "/" in who or odd or len(who.encode()) > 200:
         raise GalleryError(f"expected a name that a folder can have, found {who[:80]!r}")
     try:
         folder.mkdir(parents=True, exist_ok=True)
@@ -27,7 +29,8 @@ def person_folder(folder: Path, who: str) -> str:
 
 def drop(folder: Path, name: str, data: bytes) -> str:
     """Put a photo into a person's folder; its name there, with a number where that name is taken. Raises GalleryError."""
-    stem, dot, suffix = name.replace("/", "_").lstrip(".#").rpartition(".")
+    # What came in a message may hold half of a pair, which no answer could name.
+    stem, dot, suffix = name.encode(errors="replace").decode().replace("/", "_").lstrip(".#").rpartition(".")
     stem = stem[:100] or "photo"
     chosen, number = f"{stem}{dot}{suffix}", 1
     while (folder / chosen).exists():
