@@ -33,6 +33,7 @@ _SLICE_SECONDS: Final = (0.25, 5.0)  # the shortest and longest time for which p
 _FIRST_SECONDS: Final = (
     1.5  # at the start, before the cameras are opened: a few new photos are then in force from the first frame
 )
+_ASKED_SLICE_SECONDS: Final = 0.3  # after which somebody who asked, such as to forget, is served first
 _OVERHEAD: Final = 0.1  # share of the time that making galleries may take while many photos are judged
 _GOOD_FOR: Final = 60.0  # seconds for which a sign of life holds
 _NICENESS: Final = 10
@@ -166,7 +167,8 @@ class GalleryKeeper(Generic[Folder]):
             first = now if first is None else first
             judging = now - first
             self._alive(_GOOD_FOR)
-            return self._stopping.is_set() or judging >= slice_seconds
+            asked = judging >= _ASKED_SLICE_SECONDS and not self._tasks.empty()
+            return self._stopping.is_set() or asked or judging >= slice_seconds
 
         self._alive(_GOOD_FOR)
         found = folder.refresh(time.time_ns(), round(self._settle * 1e9), out_of_time)
