@@ -5,6 +5,7 @@ What is sealed is opened and its rows compared field by field; a name as a word 
 
 from __future__ import annotations
 
+import contextlib
 import mmap
 import os
 import re
@@ -14,7 +15,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
-from typing import Final
+from typing import BinaryIO, Final
 
 from streamd.enrolment.images import SUFFIXES
 from streamd.enrolment.rows import Row, decode
@@ -130,7 +131,7 @@ def search(state: Path, sought: Sought, seals: Sequence[Seal] = (), gallery: Pat
             run.files += 1
             try:
                 _look_into(run, path)
-            except OSError:
+            except (OSError, ValueError):  # also one that was emptied before it could be mapped
                 run.unread.append(path)
     ordered = sorted(run.findings, key=lambda one: (one.path, one.owner))
     return Search(
@@ -170,7 +171,7 @@ def _look_into(run: _Searching, path: Path) -> None:
         return
     if not stat.S_ISREG(status.st_mode) or status.st_size == 0:
         return  # a socket or a FIFO holds nothing
-    with path.open("rb") as file, mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as mapped:
+    with path.open("rb") as file, _bytes(run, path, file) as mapped:
         if run.sought.is_exactly_in(mapped):
             run.findings.add(Finding(path))
         if mapped[: len(MAGIC)] == MAGIC:
@@ -185,6 +186,18 @@ def _look_into(run: _Searching, path: Path) -> None:
         elif path.suffix.lower() not in SUFFIXES and path.name != KEY_FILE and run.sought.is_named_in(mapped):
             # What a camera wrote into a photo is not read as text.
             run.findings.add(Finding(path, owner=_owner(run, path)))
+
+
+@contextlib.contextmanager
+def _bytes(run: _Searching, path: Path, file: BinaryIO) -> Iterator[bytes | mmap.mmap]:
+    """What a file holds: mapped, for a vault may be large, or read where anybody may cut the file short, which under a mapping
+    would end the process.
+    """
+    if run.gallery in path.parents:
+        yield file.read()
+    else:
+        with mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as mapped:
+            yield mapped
 
 
 def _inside(sought: Sought, path: Path, opened: Unsealed) -> Iterator[Finding]:
