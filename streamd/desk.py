@@ -61,7 +61,13 @@ def _forget(kept: Kept, config: Config, asked: Mapping[str, Any]) -> Answer:
     others = people.others(kept, config.gallery_folder, person)
     stores, seals = assembly.personal_stores(config, kept), [assembly.seal(config)]
     done = people.forget(person, stores, config.state, seals, config.gallery_folder, others)
-    return {"ok": not done.found, "message": done.sentence, **asdict(done)}
+    message = done.sentence
+    if not person.templates and kept.unknown is not None and len(kept.unknown):
+        message += (
+            f"; {counted(len(kept.unknown), 'unknown visit')} could not be compared with them, as no photo of theirs had been "
+            "judged good: look at them with `streamd unknown`"
+        )
+    return {"ok": not done.found, "message": message, **asdict(done)}
 
 
 def _export(kept: Kept, config: Config, asked: Mapping[str, Any]) -> Answer:
@@ -332,6 +338,7 @@ def restore(config: Config, file: Path, passphrase: str | None, key_file: Path |
 
     key = None if key_file is None else read_key(key_file)
     with locked_state(config.state):
+        before = assembly.open_vault(config).load_any().in_force
         loaded = assembly.open_vault(config).restore(file, passphrase=passphrase, key=key, fit=fitted)
     if loaded.in_force is None:
         raise GalleryError(loaded.problem or f"{file}: cannot be restored")
@@ -341,6 +348,14 @@ def restore(config: Config, file: Path, passphrase: str | None, key_file: Path |
         message += (
             f"; known by templates alone, as photos of theirs are not in {config.gallery_folder}: {', '.join(by_template)}; "
             "to take somebody out, delete their folder"
+        )
+    restored = {row.subject for row in loaded.in_force.rows}
+    enrolled = () if before is None else before.rows
+    left_out = {row.name for row in enrolled if row.template is not None and not row.photo_kept and row.subject not in restored}
+    if left_out:
+        message += (
+            "; not enrolled any more, as the backup does not hold them and their photos were not kept: "
+            f"{', '.join(sorted(left_out))}; photograph them anew"
         )
     if loaded.in_force.model.partition("/")[0] not in assembly.models_at_hand(config):
         message += (

@@ -294,7 +294,7 @@ class Vault:
         if foreign and (numbers or faults):
             sentence = (
                 f"{self._folder}: the vault was sealed by another key; put that back, or go on: what has a photo is enrolled "
-                f"anew, what has none is set aside"
+                f"anew, what has none is set aside until somebody is taken out"
             )
             return Loaded(None, VaultReason.WRONG_KEY, sentence)
         generation = _generation(opened) if opened is not None else None
@@ -314,7 +314,12 @@ class Vault:
             reason = VaultReason.DAMAGED
             what = ", ".join(path.name for path in bad) or "both witnesses of the newest generation"
             sentence = f"{self._folder}: {what} damaged or missing; it is not used"
-        return Loaded(None, reason, f"{sentence}: what has a photo is enrolled anew, what has none is set aside", generation)
+        return Loaded(
+            None,
+            reason,
+            f"{sentence}: what has a photo is enrolled anew, what has none is set aside until somebody is taken out",
+            generation,
+        )
 
     def _open(self, path: Path, purpose: str) -> Unsealed | SealFault:
         with path.open("rb") as file:
