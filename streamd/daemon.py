@@ -22,6 +22,7 @@ import queue
 import threading
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from typing import Any, Final
 
 import numpy as np
@@ -184,6 +185,8 @@ class Daemon:
         self._unknown: UnknownVisits | None = None
         self._unknown_of: Model | None = None
         self._looks = VisitLooks(UnknownRules().max_looks)
+        self._forgotten = datetime.min.replace(tzinfo=UTC)
+        """When somebody was forgotten last."""
         self._threads: list[threading.Thread] = []
         self._metrics: MetricsServer | None = None
 
@@ -528,11 +531,18 @@ class Daemon:
         seen_by = self._serving
 
         def add(_folder: Succession) -> None:
-            strangers = self._strangers() if seen_by is self._serving else None
+            wanted = seen_by is self._serving and ended > self._forgotten
+            strangers = self._strangers() if wanted else None
             if strangers is not None and (problem := strangers.add(visit, self._clock.utc()).problem):
                 log.warning("%s", problem)
 
         self._keeper.ask(add)
+
+    def _forget_looks(self) -> None:
+        """Whoever was forgotten may stand there, or have gone a moment ago, with a visit that waits to be kept."""
+        with self._visits_lock:
+            self._looks.drop(self._visits.open)
+        self._forgotten = self._clock.utc()
 
     # The gallery
 
@@ -599,7 +609,10 @@ class Daemon:
         def carry_out(both: Succession) -> Answer:
             if over.is_set():
                 raise UnavailableError("nobody waits for the answer any more")
-            return request(Kept(both.serving, self._strangers(), both.successor), asked)
+            told = request(Kept(both.serving, self._strangers(), both.successor), asked)
+            if asked.get("command") == "forget":
+                self._forget_looks()
+            return told
 
         answer = self._keeper.ask(carry_out)
         try:
@@ -643,6 +656,8 @@ class Daemon:
             if image is not None:
                 photos[id(taken)] = jpeg(image)
         checked = check(result, vectors, self._serving.calibration.log_likelihood_ratio)
+        if guided.session.finished:  # called off meanwhile
+            return checked
         try:
             for taken in checked.pictures:
                 name = photo_name(guided.camera, taken.pose, taken.frame.wall)
@@ -655,17 +670,20 @@ class Daemon:
     def _serve_guide(self, asked: Mapping[str, Any]) -> Iterator[Answer | None]:
         """A guided enrolment over the control socket: every prompt as it is said, the last with `ok`."""
         guided = self.guide(str(asked.get("subject", "")), str(asked.get("camera", "")))
-        while not self._stopping.is_set():
-            try:
-                prompt = guided.said.get(timeout=_STEP_SECONDS)
-            except queue.Empty:
-                yield None
-                continue
-            told = {"text": prompt.text, "step": prompt.step, "done": prompt.done, "of": prompt.of}
-            if prompt.finished:
-                yield {**told, "ok": bool(prompt.ok), "message": prompt.text}
-                return
-            yield told
+        try:
+            while not self._stopping.is_set():
+                try:
+                    prompt = guided.said.get(timeout=_STEP_SECONDS)
+                except queue.Empty:
+                    yield None
+                    continue
+                told = {"text": prompt.text, "step": prompt.step, "done": prompt.done, "of": prompt.of}
+                if prompt.finished:
+                    yield {**told, "ok": bool(prompt.ok), "message": prompt.text}
+                    return
+                yield told
+        finally:
+            self.guides.abort(guided)  # whoever asked has hung up, as with Ctrl-C at a mistyped name
 
     def _control_moves(self) -> None:
         self.heartbeats.beat("control", self._clock.monotonic(), _CONTROL_GOOD_FOR)

@@ -86,6 +86,11 @@ class Guides:
         with self._lock:
             self._say(guided, guided.session.conclude(result))
 
+    def abort(self, guided: Guided) -> None:
+        """End it now and keep nothing, unless it has ended."""
+        with self._lock:
+            self._say(guided, guided.session.abort())
+
     def _step(self, camera: str, step: Callable[[Session[Frame]], list[Prompt]]) -> None:
         gathered: Result[Frame] | None = None
         with self._lock:

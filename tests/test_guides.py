@@ -24,7 +24,7 @@ class Porch:
         self.said: list[EnrolPrompt] = []
         self.gathered = 0
         self.guides = Guides(self.said.append, lambda *_: setattr(self, "gathered", 1), lambda: NOON)
-        self.guides.begin("anna", "Anna", "door", 0.0)
+        self.guided = self.guides.begin("anna", "Anna", "door", 0.0)
         self.now = 0.0
 
     def shows(self, seconds: float, yaw: float, worn: Attributes) -> None:
@@ -65,6 +65,19 @@ def test_a_face_that_is_covered_is_asked_to_be_uncovered() -> None:
     porch.shows(4, 0, Attributes(glasses=True, covered=True))
 
     assert porch.said[-1].prompt == PromptCode.UNCOVER_FACE
+
+
+def test_who_is_called_off_is_not_photographed_and_holds_the_camera_no_longer() -> None:
+    porch = Porch()
+    porch.shows(3, 0, Attributes(glasses=False, covered=False))
+
+    porch.guides.abort(porch.guided)
+    for yaw in (20, -20):
+        porch.shows(3, yaw, Attributes(glasses=False, covered=False))
+
+    assert not porch.gathered
+    assert porch.said[-1].finished
+    assert porch.guides.begin("ann", "Ann", "door", porch.now)
 
 
 def test_what_was_worn_goes_with_the_enrolment() -> None:
