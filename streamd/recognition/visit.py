@@ -219,15 +219,16 @@ class Visits:
         Whoever is out of view, or was last seen well too long ago to be told now, is answered for by the next good crop.
         """
         self._gallery = gallery
+        self._cooling = {key: since for key, since in self._cooling.items() if key[1] in gallery.names}
         announcements: list[Announcement] = []
         for visit in self._open:
             gone = visit.decision is not None and visit.decision.subject not in (None, *gallery.names)
             if visit.track is None and gone:
                 visit.comparisons, visit.before = [], []  # on return a visit of its own: nothing of the old one holds any more
-            elif visit.track is not None and visit.comparisons:
+            elif gone:
+                visit.decision, visit.told = None, False
+            if visit.track is not None and visit.comparisons:
                 visit.comparisons = _against(gallery, visit)
-                if gone:
-                    visit.decision, visit.told = None, False
                 if now - visit.comparisons[-1].captured <= _FRESH_SECONDS:
                     announcements += self._judge(visit, now)
         return announcements
@@ -277,6 +278,8 @@ class Visits:
         last = visit.decision or visit.announced
         outcome = last.outcome if last else Outcome.UNDECIDED
         subject = last.subject if last else None
+        if subject is not None and subject not in self._gallery.names:
+            outcome, subject = Outcome.UNKNOWN, None  # who was taken out, or forgotten, is named no more
         if subject is not None:
             self._cooling[visit.camera, subject] = visit.last_seen
         return Departure(
@@ -371,7 +374,7 @@ class Visits:
         frame = self._looked_at.get(visit.camera)
         in_view = [other for other in self._open if other.camera == visit.camera and other.last_seen == frame]
         others = [other for other in in_view if other is not visit]
-        unknown = sum(other.decision is None or other.decision.subject is None for other in others)
+        unknown = sum(not _is_known(other) for other in others)
         newest = visit.comparisons[-1] if visit.comparisons and not ended else None
         return Announcement(
             camera=visit.camera,
@@ -387,6 +390,11 @@ class Visits:
             gallery_generation=self._gallery.generation,
             first=first,
         )
+
+
+def _is_known(visit: _Visit) -> bool:
+    """Whether it is known who stands there now: not by whom the visit was before, if others may have come in its place."""
+    return visit.decision is not None and visit.decision.subject is not None and visit.left is None and not visit.foreign
 
 
 def _is_news(before: Decision | None, now: Decision) -> bool:

@@ -666,11 +666,40 @@ def test_who_comes_back_is_not_a_stranger_for_looking_aside_at_first(door: Door)
 
 @pytest.mark.parametrize("away", [0.8, 1.5])
 def test_the_looks_of_a_glimpse_are_no_evidence_for_whoever_comes_after(away: float) -> None:
-    """Two looks of Anna, one too few; a stranger like her gives the third, and more."""
+    """Two looks of Anna, one too few, which with those of a stranger like her would be enough."""
+    anna, stranger = look(anna=0.9, n5=0.436), look(anna=0.2, n5=0.98)
     door = Door(rules=dataclasses.replace(RULES, left_after=2.0))
-    door.shows(0.2, {1: ANNA_TODAY}).empty(away).shows(3, {2: LIKE_HER})
+    door.shows(0.2, {1: anna}).empty(away).shows(3, {2: stranger})
 
     assert "anna" not in [subject for _, subject in door.outcomes()]
+
+
+def test_whoever_comes_in_where_somebody_went_is_unknown_to_others_until_they_show_who_they_are() -> None:
+    door = Door()
+    door.shows(2, {1: ANNA_TODAY}).empty(1).shows(3, {2: LIKE_HER, 3: "ben"})
+
+    (ben,) = [one for one in door.said if one.decision.subject == "ben"]
+    assert (ben.others_in_view, ben.unknown_in_view) == (1, 1)
+
+
+def test_who_was_taken_out_of_the_gallery_leaves_without_a_name() -> None:
+    door = Door()
+    door.shows(1, {1: "anna"}).empty(1)
+    door.change(gallery("ben", generation=2))
+    door.empty(6)
+
+    assert [(one.outcome, one.subject) for one in door.left] == [(Outcome.UNKNOWN, None)]
+
+
+def test_who_is_taken_out_right_after_a_change_of_the_model_is_unknown() -> None:
+    door = Door()
+    door.shows(1, {1: "anna"})
+    door.visits.model_changed(by_another_model(), Shifted())
+    door.model = "another"
+    door.change(build([Enrolled("ben", "ben/1.jpg", PEOPLE["anna"])], 3, "another", 16))
+    door.shows(3, {1: "stranger"})
+
+    assert door.outcomes()[-1][1] != "anna"
 
 
 def test_a_face_that_was_lost_for_a_moment_keeps_its_evidence(door: Door) -> None:
