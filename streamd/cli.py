@@ -1,4 +1,4 @@
-"""The command line: `streamd run|check|demo|simulate|bench|version`. Thin: each command is a module of its own."""
+"""The command line, `streamd COMMAND`. Thin: each command is a module of its own."""
 
 from __future__ import annotations
 

@@ -91,8 +91,9 @@ def test_the_list_of_benchmarks_is_there_for_scripts_as_well(capsys: pytest.Capt
     assert all(listed.values())
 
 
-def test_an_unknown_benchmark_is_named_with_those_that_there_are() -> None:
-    refused = streamd("bench", "speed")
+@pytest.mark.parametrize("beside", [(), ("all",)])
+def test_an_unknown_benchmark_is_named_with_those_that_there_are(beside: tuple[str, ...]) -> None:
+    refused = streamd("bench", *beside, "speed")
 
     assert refused.returncode == EXIT_CONFIG
     assert refused.stderr == f"streamd: no benchmark is called 'speed'; there are: {', '.join(BENCHMARKS)}, and all\n"

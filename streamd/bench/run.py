@@ -40,14 +40,14 @@ def run(names: Sequence[str], *, list_them: bool, seconds: float | None, as_json
 
     as_json: one object, with the benchmark's own keys where only one was named.
     """
-    names, list_them = (tuple(BENCHMARKS), list_them) if ALL in names else (names, list_them or not names)
-    unknown = [name for name in names if name not in BENCHMARKS]
+    unknown = [name for name in names if name not in (*BENCHMARKS, ALL)]
     if unknown:
         raise ConfigError([f"no benchmark is called {unknown[0]!r}; there are: {', '.join(BENCHMARKS)}, and {ALL}"])
     if seconds is not None and not 0 < seconds < math.inf:
         raise ConfigError([f"--seconds: expected more than 0, found {seconds:g}"])
     if seconds is not None and not names:
         raise ConfigError([f"--seconds: expected the name of what is to be measured before it, such as {ALL}"])
+    names, list_them = (tuple(BENCHMARKS), list_them) if ALL in names else (names, list_them or not names)
     console = Console(highlight=False, soft_wrap=True)
     if list_them and as_json:
         sys.stdout.write(json.dumps({name: module.TITLE for name, module in BENCHMARKS.items()}, indent=2) + "\n")

@@ -124,7 +124,8 @@ class StreamTimes:
     """Whether the times that a camera puts on its pictures are believed; one owner thread, over all openings of the camera.
 
     Some cameras stamp as many pictures a second as they are set to and send fewer. Their delay grows evenly for ever, though
-    they are waited for; a backlog comes at once, or lies here. Where it is twice the times, age is counted from arrival.
+    they are waited for; a backlog comes at once, or lies here. Where it is twice the times, age is counted from arrival. A link
+    that carries a little less than the stream looks the same, so times that sender reports tell are always believed.
     """
 
     def __init__(self) -> None:
@@ -364,7 +365,8 @@ class _Reading:
             captured = stream_clock.captured(_stream_seconds(packet), arrived) if self._timed else arrived
             if arrived - captured > self._settings.latest:
                 idle = waited > _IDLE_SHARE * (arrived - opened)
-                self._times.late(arrived, by_its_times=stream_clock.even and idle)
+                told = packet.has_sidedata("prft")  # by a sender report, which says the time of day and not a rate
+                self._times.late(arrived, by_its_times=stream_clock.even and idle and not told)
                 raise CameraError(CameraFailure.LATE, self._late(arrived - captured))
             asked = arrived
             try:
