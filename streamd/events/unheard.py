@@ -48,8 +48,11 @@ class Unheard:
             self._said[visit] = seq
 
     def lost(self, visit: str, seq: int, connection: int, now: float) -> None:
-        """A decision was not delivered."""
+        """A decision was not delivered; of several of one visit, lost in whatever order, the newest counts."""
         with self._lock:
+            newest = max(self._said.get(visit, 0), self._lost[visit].seq if visit in self._lost else 0)
+            if seq < newest:
+                return
             self._times[visit] = times = self._times.get(visit, 0) + 1
             self._lost[visit] = _Loss(seq, connection, now, times)
 

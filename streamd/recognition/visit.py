@@ -280,7 +280,7 @@ class Visits:
         subject = last.subject if last else None
         if subject is not None and subject not in self._gallery.names:
             outcome, subject = Outcome.UNKNOWN, None  # who was taken out, or forgotten, is named no more
-        if subject is not None:
+        if subject is not None and not visit.unheard:
             self._cooling[visit.camera, subject] = visit.last_seen
         return Departure(
             visit.camera, visit.id, outcome, subject, visit.last_seen - visit.started, visit.started_wall, visit.last_wall

@@ -43,6 +43,17 @@ def test_nothing_is_told_again_of_whoever_has_left() -> None:
     assert unheard.take(1, 99.0, {"b-1"}) == []
 
 
+def test_of_two_decisions_of_a_visit_the_newest_is_told_again_whichever_was_lost_last() -> None:
+    """A broker that hangs: what waits is dropped first, and then what was sent and never confirmed."""
+    unheard = Unheard()
+    unheard.said("b-1", 1)
+    unheard.said("b-1", 2)
+    unheard.lost("b-1", 2, connection=1, now=10.0)
+    unheard.lost("b-1", 1, connection=1, now=10.0)
+
+    assert unheard.take(2, 10.1, {"b-1"}) == ["b-1"]
+
+
 def test_what_is_lost_again_and_again_is_told_ever_less() -> None:
     """Pictures that come too late make decisions that are too old, and would at every tick: six in two minutes, not 480."""
     unheard = Unheard()

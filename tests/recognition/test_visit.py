@@ -682,6 +682,16 @@ def test_whoever_comes_in_where_somebody_went_is_unknown_to_others_until_they_sh
     assert (ben.others_in_view, ben.unknown_in_view) == (1, 1)
 
 
+def test_no_cool_down_silences_somebody_whose_word_was_lost() -> None:
+    """Gone before the broker was back, and back before the cool-down would have been over."""
+    door = Door()
+    door.shows(1, {1: "anna"}).empty(0.5)
+    door.visits.not_delivered(1)
+    door.empty(RULES.rejoin + 0.5).shows(2, {2: "anna"})
+
+    assert door.outcomes() == [(1, "anna"), (2, "anna")]
+
+
 def test_who_was_taken_out_of_the_gallery_leaves_without_a_name() -> None:
     door = Door()
     door.shows(1, {1: "anna"}).empty(1)
