@@ -4,47 +4,34 @@ No names are needed, but many faces. The student is given a random view of a fac
 things: its own template of the clean crop, as it was before (so tuned and untuned weights stay near enough to mix, and
 what made it differ from the other tower stays), and between the faces of a batch the scores that the teachers, joined, give to
 the clean crops (relational distillation, Park et al. 2019). Teachers' templates are computed once and kept.
-
-A run is a function of its experiment alone: batch n is drawn from (seed, n), a checkpoint holds weights, optimiser and n. One
-that was killed goes on from its last checkpoint, and ends bit for bit where it would have ended.
 """
 
 from __future__ import annotations
 
-import hashlib
-import json
 import logging
-import os
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated, Any, Final
+from typing import Annotated, Any
 
 import keras
 import numpy as np
 import tensorflow as tf
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import Field
 
 from streamd.document import read
-from streamd.errors import StreamdError
 from streamd.values import Float32, UInt8
+from training import run as runs
 from training.augment import DoorViews, door_view
+from training.run import CHECKPOINT, ExperimentError, Section, stored_weights
 
 log = logging.getLogger(__name__)
 
 _Share = Annotated[float, Field(ge=0, le=1)]
 
 
-class ExperimentError(StreamdError):
-    """A run cannot go on: what is kept of it belongs to another experiment, or its numbers are none."""
-
-
-class _Section(BaseModel):
-    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
-
-
-class Views(_Section):
+class Views(Section):
     """How often a view is what; see `augment.DoorViews`."""
 
     clean: _Share = 0.25
@@ -58,7 +45,7 @@ class Views(_Section):
     misaligned: _Share = 0.5
 
 
-class Distillation(_Section):
+class Distillation(Section):
     """One experiment. steps: batches in all. warm_up: steps to the highest learning rate, which falls by a cosine to nothing.
 
     own: weight of 1 - cosine to the start's own clean template. relational: weight of the squared error of pairwise scores.
@@ -78,11 +65,6 @@ class Distillation(_Section):
     most_outside: _Share = 0.4
     checkpoint_every: int = Field(default=50, ge=1)
     views: Views = Views()
-
-    @property
-    def digest(self) -> str:
-        """Names the experiment: a checkpoint of another one is not taken for its own."""
-        return hashlib.sha256(self.model_dump_json().encode()).hexdigest()[:16]
 
 
 def read_experiment(path: Path) -> Distillation:
@@ -145,11 +127,8 @@ def distillation_loss(student: Any, own: Any, teachers: Any) -> tuple[Any, Any]:
 
 
 def learning_rate(experiment: Distillation, step: int) -> float:
-    """Of one step: rises evenly over the warm-up, then falls by a cosine to nothing."""
-    if step < experiment.warm_up:
-        return experiment.learning_rate * (step + 1) / experiment.warm_up
-    share = (step - experiment.warm_up) / max(experiment.steps - experiment.warm_up, 1)
-    return experiment.learning_rate * 0.5 * (1 + float(np.cos(np.pi * share)))
+    """Of one step; see `run.learning_rate`."""
+    return runs.learning_rate(experiment.learning_rate, experiment.warm_up, experiment.steps, step)
 
 
 def distil(
@@ -168,7 +147,11 @@ def distil(
     run.mkdir(parents=True, exist_ok=True)
     optimiser = keras.optimizers.Adam(experiment.learning_rate, clipnorm=None, global_clipnorm=experiment.clip_norm)
     optimiser.build(network.trainable_variables)
-    done = _restore(run, experiment, network, optimiser)
+    variables = {"weight": network.weights, "optimiser": optimiser.variables}
+    head = runs.restore(run / CHECKPOINT, experiment.digest, variables)
+    done = head["done"] if head is not None else 0
+    if done:
+        log.info("%s: goes on from step %d", run, done)
     writer = tf.summary.create_file_writer(str(run / "tensorboard"))
 
     @tf.function
@@ -191,7 +174,7 @@ def distil(
             mean = np.mean(losses, 0)
             if not np.isfinite(mean).all():
                 raise ExperimentError(f"{run}: the loss became {mean[0]} at step {done}; lower `learning_rate`")
-            _save(run, experiment, network, optimiser, done)
+            runs.save(run / CHECKPOINT, {"experiment": experiment.digest, "done": done}, variables)
             rate = (done - since) * experiment.batch / (time.monotonic() - began)
             log.info("step %d of %d: own %.4f, relational %.5f, %.1f faces/s", done, experiment.steps, mean[1], mean[2], rate)
             with writer.as_default(done):
@@ -203,42 +186,9 @@ def distil(
     return done
 
 
-_CHECKPOINT: Final = "checkpoint.npz"
-
-
-def _save(run: Path, experiment: Distillation, network: keras.Model, optimiser: Any, done: int) -> None:
-    """Written beside and renamed: a kill leaves the old checkpoint or the new one."""
-    half = run / f".{_CHECKPOINT}.{os.getpid()}.npz"
-    state = {f"weight{n}": value for n, value in enumerate(network.get_weights())}
-    state |= {f"optimiser{n}": np.asarray(one) for n, one in enumerate(optimiser.variables)}
-    np.savez(half, head=json.dumps({"experiment": experiment.digest, "done": done}), **state)
-    os.replace(half, run / _CHECKPOINT)
-
-
-def _restore(run: Path, experiment: Distillation, network: keras.Model, optimiser: Any) -> int:
-    path = run / _CHECKPOINT
-    if not path.is_file():
-        return 0
-    with np.load(path) as stored:
-        head = json.loads(str(stored["head"]))
-        if head["experiment"] != experiment.digest:
-            raise ExperimentError(f"{run}: holds a run of another experiment; name another folder, or remove this one")
-        network.set_weights([stored[f"weight{n}"] for n in range(len(network.get_weights()))])
-        for number, variable in enumerate(optimiser.variables):
-            variable.assign(stored[f"optimiser{number}"])
-    log.info("%s: goes on from step %d", run, head["done"])
-    return int(head["done"])
-
-
 def tuned_weights(run: Path) -> list[Float32]:
     """The weights of a run's last checkpoint, in the order of `network.get_weights()`."""
-    with np.load(run / _CHECKPOINT) as stored:
-        return [np.asarray(value, np.float32) for value in _numbered(stored)]
-
-
-def _numbered(stored: Any) -> Iterator[Any]:
-    count = sum(name.startswith("weight") for name in stored.files)
-    yield from (stored[f"weight{n}"] for n in range(count))
+    return stored_weights(run / CHECKPOINT)
 
 
 def mixed(start: list[Float32], tuned: list[Float32], share: float) -> list[Float32]:

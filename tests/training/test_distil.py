@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import multiprocessing
 import os
 import signal
@@ -16,10 +17,8 @@ keras = pytest.importorskip("keras", reason="needs streamd[training]", exc_type=
 
 from streamd.errors import ConfigError  # noqa: E402
 from streamd.vision.alignment import SIDE  # noqa: E402
-from training import distil as module  # noqa: E402
 from training.distil import (  # noqa: E402
     Distillation,
-    ExperimentError,
     Lesson,
     batch,
     distil,
@@ -29,6 +28,7 @@ from training.distil import (  # noqa: E402
     read_experiment,
     tuned_weights,
 )
+from training.run import ExperimentError  # noqa: E402
 
 SHIPPED = Path(__file__).parents[2] / "config" / "training"
 
@@ -162,7 +162,7 @@ def test_a_kill_costs_no_more_than_one_interval_between_checkpoints(tmp_path: Pa
     os.kill(process.pid or 0, signal.SIGKILL)
     process.join()
     with np.load(tmp_path / "checkpoint.npz") as stored:
-        kept = int(module.json.loads(str(stored["head"]))["done"])
+        kept = int(json.loads(str(stored["head"]))["done"])
 
     done = distil(experiment(steps=100_000), lesson(), *small_student(), tmp_path, stop=lambda step: step > kept)
 
