@@ -45,6 +45,18 @@ def parser() -> argparse.ArgumentParser:
     tuning.add_argument("--cache", type=Path, required=True, help="folder where crops and teachers' templates are kept")
     tuning.add_argument("--run", type=Path, required=True, help="folder of the run's checkpoints and log")
     tuning.set_defaults(run_command=_distil)
+    learn = commands.add_parser("train", help="train a network on photographs of named people; a run that was cut off goes on")
+    learn.add_argument("experiment", type=Path, help="YAML file, such as config/training/triplet.yaml")
+    learn.add_argument(
+        "--data",
+        type=Path,
+        required=True,
+        nargs="+",
+        help="folders with a folder of pictures for each person, or tar files of such",
+    )
+    learn.add_argument("--cache", type=Path, help="folder where crops are kept for the next run")
+    learn.add_argument("--run", type=Path, required=True, help="folder of the run: checkpoints, best epoch, log, result")
+    learn.set_defaults(run_command=_train)
     for one in (measure, fit, rules, verdicts, group):
         one.add_argument(
             "--card", type=Path, default=SHIPPED / "sface.json", help="the model's card (default: the shipped one)"
@@ -91,6 +103,12 @@ def _distil(given: argparse.Namespace) -> dict[str, Any]:
 
     experiment = read_experiment(given.experiment)
     return {"steps": tune(experiment, given.fairface, given.teachers, given.cache, given.run), "run": str(given.run)}
+
+
+def _train(given: argparse.Namespace) -> dict[str, Any]:
+    from training.train import carry_out, read_experiment
+
+    return carry_out(read_experiment(given.experiment), given.data, given.cache, given.run)
 
 
 def _evaluate(given: argparse.Namespace) -> dict[str, Any]:

@@ -194,9 +194,8 @@ def test_a_mix_lies_on_the_straight_line_between_start_and_tuned() -> None:
     assert mixed(start, tuned, 0.25)[0].tolist() == [0.25, 0.5, 0.75]
 
 
-@pytest.mark.parametrize("path", sorted(SHIPPED.glob("*.yaml")), ids=lambda path: path.name)
-def test_every_shipped_experiment_can_be_read(path: Path) -> None:
-    assert read_experiment(path).steps > 0
+def test_the_shipped_experiment_can_be_read() -> None:
+    assert read_experiment(SHIPPED / "retail.yaml").steps > 0
 
 
 def test_a_mistake_in_an_experiment_is_named_with_its_line(tmp_path: Path) -> None:

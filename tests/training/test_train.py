@@ -1,0 +1,231 @@
+"""A training learns, judges by people whom it never saw, is a function of its experiment alone, and outlives being killed."""
+
+from __future__ import annotations
+
+import json
+import multiprocessing
+import os
+import signal
+import time
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+keras = pytest.importorskip("keras", reason="needs streamd[training]", exc_type=ImportError)
+
+from streamd.errors import ConfigError  # noqa: E402
+from streamd.vision.alignment import SIDE  # noqa: E402
+from training import cli  # noqa: E402
+from training import train as module  # noqa: E402
+from training.prepare import DataError  # noqa: E402
+from training.run import CHECKPOINT, ExperimentError, stored_weights  # noqa: E402
+from training.train import (  # noqa: E402
+    Experiment,
+    Lesson,
+    Named,
+    batch,
+    best,
+    drawer,
+    figures,
+    lesson,
+    read_experiment,
+    side,
+    train,
+)
+
+
+def tiny(*_: Any) -> Any:
+    """A backbone of one convolution and one normalisation, in place of one that takes minutes."""
+    given = keras.Input((SIDE, SIDE, 3))
+    x = keras.layers.Rescaling(1 / 128, -1)(keras.layers.AveragePooling2D(10)(given))
+    x = keras.layers.ReLU()(keras.layers.BatchNormalization()(keras.layers.Conv2D(16, 3)(x)))
+    x = keras.layers.Dense(128)(keras.layers.GlobalAveragePooling2D()(x))
+    return keras.Model(given, keras.layers.UnitNormalization()(x))
+
+
+@pytest.fixture(autouse=True)
+def small_network(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(module, "backbone", tiny)
+
+
+def people(count: int = 40, each: int = 4) -> Named:
+    """Everybody is of another colour, on every picture a little lighter or darker."""
+    random = np.random.default_rng(0)
+    colours = random.integers(40, 216, (count, 1, 3)) + random.integers(-8, 9, (count, each, 1))
+    crops = np.broadcast_to(colours.reshape(-1, 1, 1, 3), (count * each, SIDE, SIDE, 3)).astype(np.uint8)
+    return Named(crops, tuple(f"person-{n // each}" for n in range(count * each)))
+
+
+def experiment(loss: Any = None, **changes: Any) -> Experiment:
+    plain = {"batch": 8, "pictures_each": 2, "epochs": 3, "steps_per_epoch": 2, "checkpoint_every": 2, "warm_up": 2}
+    clean = {"clean": 1, "misaligned": 0}
+    return Experiment(**{"loss": loss or {"name": "contrastive"}, "validation": 0.3, "views": clean, **plain, **changes})
+
+
+def given(**changes: Any) -> Lesson:
+    return lesson(experiment(**changes), people())
+
+
+@pytest.mark.parametrize(
+    "loss",
+    [
+        {"name": "siamese-l1"},
+        {"name": "euclidean-bce"},
+        {"name": "euclidean-mae"},
+        {"name": "contrastive"},
+        {"name": "triplet"},
+        {"name": "triplet", "mining": "hard", "margin": 0.5},
+        {"name": "quadruplet"},
+        {"name": "cosface", "scale": 8},
+        {"name": "arcface", "scale": 8},
+    ],
+    ids=lambda loss: "-".join((loss["name"], *([loss["mining"]] if "mining" in loss else []))),
+)
+def test_a_training_by_any_loss_tells_strangers_apart_better_than_its_start(tmp_path: Path, loss: Any) -> None:
+    """People by colour, 60 steps: the equal error rate on people never seen falls below half of what was."""
+    asked = experiment(loss, batch=24, epochs=1, steps_per_epoch=60, learning_rate=0.01, flipped=0)
+    taught = lesson(asked, people())
+    start = module.Learner(asked, int(taught.subjects.max()) + 1).figures(taught.test)
+
+    train(asked, taught, tmp_path)
+    found = best(asked, taught, tmp_path)[0].figures(taught.test)
+
+    assert found.eer < max(start.eer / 2, 0.03)
+
+
+def test_nobody_is_on_two_sides() -> None:
+    found = given()
+    sides = [set(part.people) for part in (found.train, found.validation, found.test)]
+
+    assert all(sides)
+    assert len(set.union(*sides)) == sum(map(len, sides)) == 40
+
+
+def test_a_persons_side_depends_on_nobody_else() -> None:
+    drawn = [side(experiment(validation=0.2, test=0.1), f"somebody-{n}") for n in range(2000)]
+
+    assert drawn.count("validation") == pytest.approx(400, abs=60)
+    assert drawn.count("test") == pytest.approx(200, abs=45)
+    assert drawn == [side(experiment(validation=0.2, test=0.1), f"somebody-{n}") for n in range(2000)]
+
+
+def test_an_often_photographed_person_judges_with_ten_pictures() -> None:
+    found = lesson(experiment(), people(count=40, each=15))
+
+    assert {found.validation.people.count(person) for person in found.validation.people} == {10}
+
+
+def test_too_few_people_to_judge_by_are_refused() -> None:
+    with pytest.raises(DataError, match="validation: expected two people or more"):
+        lesson(experiment(validation=0.01, test=0), people(count=8))
+
+
+def test_a_batch_is_drawn_from_seed_and_step_alone() -> None:
+    asked, taught = experiment(views={"clean": 0}), given()
+    draw = drawer(asked, taught.subjects)
+
+    assert all((a == b).all() for a, b in zip(batch(asked, taught, draw, 4), batch(asked, taught, draw, 4), strict=True))
+    assert not (batch(asked, taught, draw, 4)[0] == batch(asked, taught, draw, 5)[0]).all()
+
+
+def test_figures_of_faces_that_can_be_counted_by_hand() -> None:
+    """Two people in two pictures: genuine cosines 1 and 0, impostors 0.6 and 0.8, each twice.
+
+    At 0.7 one genuine pair of two and two others of four pass: recall 1/2, precision (1/2) / (1/2 + 1/2) = 1/2, F1 1/2. Above
+    0.8, where no impostor passes, one genuine pair of two is left.
+    """
+    vectors = np.array([[1, 0], [1, 0], [0.6, 0.8], [0.8, -0.6]], np.float32)
+    scores = vectors @ vectors.T
+    assert sorted(scores[:2, 2:].ravel().tolist()) == pytest.approx([0.6, 0.6, 0.8, 0.8])
+
+    found = figures(lambda a, b: a @ b.T, vectors, ["ada", "ada", "bob", "bob"], threshold=0.7)
+
+    assert (found.people, found.genuine, found.impostor) == (2, 2, 4)
+    assert (found.recall, found.precision, found.f1) == pytest.approx((1 / 2, 1 / 2, 1 / 2))
+    assert found.fnmr == 0.5
+
+
+def test_the_best_epoch_is_the_one_of_fewest_false_non_matches(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    rates = iter([0.5, 0.2, 0.4])
+    plain = figures(lambda a, b: a @ b.T, np.eye(4, dtype=np.float32), ["ada", "ada", "bob", "bob"])
+    monkeypatch.setattr(
+        module.Learner, "figures", lambda *_: module.Figures(**{**module.asdict(plain), "fnmr": next(rates), "eer": 0.1})
+    )
+
+    train(experiment(), given(), tmp_path)
+
+    assert best(experiment(), given(), tmp_path)[1] == 2
+
+
+def test_a_run_that_was_cut_off_ends_bit_for_bit_where_it_would_have_ended(tmp_path: Path) -> None:
+    """Cut off in the middle of an epoch, after a step that is no multiple of the interval."""
+    loss = {"name": "siamese-l1"}
+    whole, cut = tmp_path / "whole", tmp_path / "cut"
+    train(experiment(loss), given(), whole)
+
+    assert train(experiment(loss), given(), cut, stop=lambda done: done >= 3) == 3
+    assert train(experiment(loss), given(), cut) == 6
+
+    for file in (CHECKPOINT, module.BEST):
+        assert all((a == b).all() for a, b in zip(stored_weights(whole / file), stored_weights(cut / file), strict=True))
+
+
+def _run(folder: Path, epochs: int) -> None:
+    module.backbone = tiny
+    train(experiment(epochs=epochs), given(), folder)
+
+
+def test_a_killed_run_ends_bit_for_bit_where_it_would_have_ended(tmp_path: Path) -> None:
+    """The process is killed after its first checkpoint, wherever it is; another one goes on."""
+    whole, killed = tmp_path / "whole", tmp_path / "killed"
+    spawn = multiprocessing.get_context("spawn")
+    process = spawn.Process(target=_run, args=(killed, 400))
+    process.start()
+    deadline = time.monotonic() + 120
+    while not (killed / CHECKPOINT).is_file() and time.monotonic() < deadline:
+        time.sleep(0.02)
+    os.kill(process.pid or 0, signal.SIGKILL)
+    process.join()
+    with np.load(killed / CHECKPOINT) as stored:
+        kept = int(json.loads(str(stored["head"]))["done"])
+
+    train(experiment(epochs=400), given(), killed, stop=lambda done: done == kept + 5)
+    train(experiment(epochs=400), given(), whole, stop=lambda done: done == kept + 5)
+
+    assert kept >= 2
+    assert all((a == b).all() for a, b in zip(*(stored_weights(run / CHECKPOINT) for run in (whole, killed)), strict=True))
+
+
+def test_a_folder_of_another_experiment_or_of_other_people_is_refused(tmp_path: Path) -> None:
+    train(experiment(), given(), tmp_path)
+
+    with pytest.raises(ExperimentError, match="another experiment"):
+        train(experiment(seed=9), given(seed=9), tmp_path)
+    with pytest.raises(ExperimentError, match="another experiment"):
+        train(experiment(), lesson(experiment(), people(each=3)), tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("text", "sentence"),
+    [
+        ("epochs: 1\nsteps_per_epoch: 1\nloss: {name: contrastive}\nlearning_rat: 1\n", "learning_rat: unknown key"),
+        ("epochs: 1\nsteps_per_epoch: 1\nloss: {name: siamese-l1, margin: 1}\n", "siamese-l1 has no margin; remove `margin`"),
+        ("epochs: 1\nsteps_per_epoch: 1\nloss: {name: contrastive, mining: hard}\n", "contrastive mines nothing"),
+        ("epochs: 1\nsteps_per_epoch: 1\nloss: {name: triplet}\nbatch: 64\n", "expected a multiple of 3"),
+    ],
+)
+def test_a_mistake_in_an_experiment_is_named_with_a_way_out(tmp_path: Path, text: str, sentence: str) -> None:
+    path = tmp_path / "experiment.yaml"
+    path.write_text(text)
+
+    with pytest.raises(ConfigError, match=sentence):
+        read_experiment(path)
+
+
+def test_an_experiment_that_is_not_there_is_one_sentence(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    status = cli.main(["train", str(tmp_path / "no.yaml"), "--data", str(tmp_path), "--run", str(tmp_path / "run")])
+
+    assert status == 1
+    assert f"{tmp_path}/no.yaml: cannot be read (No such file or directory)" in capsys.readouterr().err
