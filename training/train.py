@@ -47,11 +47,14 @@ _TOGETHER: Final = {"siamese-l1": 2, "euclidean-bce": 2, "euclidean-mae": 2, "co
 
 class Loss(Section):
     """What is minimised; see `losses`. margin: None for the paper's own. mining: of triplets, where they are not given by the
-    sampler. scale: of CosFace and ArcFace."""
+    sampler. all_first: epochs in which all triplets are mined, before hard or semi-hard ones alone: by its hardest triplets a
+    network at random is driven to give every face one embedding, which costs the margin and no more. scale: of CosFace and
+    ArcFace."""
 
     name: Literal["siamese-l1", "euclidean-bce", "euclidean-mae", "contrastive", "triplet", "quadruplet", "cosface", "arcface"]
     margin: float | None = Field(default=None, gt=0)
     mining: Literal["given", "all", "semi-hard", "hard"] = "given"
+    all_first: int = Field(default=0, ge=0)
     scale: float = Field(default=32.0, gt=0)
 
     @model_validator(mode="after")
@@ -60,6 +63,8 @@ class Loss(Section):
             raise ValueError(f"{self.name} has no margin; remove `margin`")
         if self.mining != "given" and self.name != "triplet":
             raise ValueError(f"{self.name} mines nothing; remove `mining`, or set `name: triplet`")
+        if self.all_first and self.mining not in ("semi-hard", "hard"):
+            raise ValueError(f"mining: {self.mining} has nothing to put off; remove `all_first`, or set `mining: hard`")
         return self
 
     @property
@@ -225,10 +230,14 @@ def batches(experiment: Experiment, given: Lesson, first: int) -> tf.data.Datase
     return tf.data.Dataset.range(first, experiment.steps).map(made, num_parallel_calls=2, deterministic=True).prefetch(4)
 
 
+def _margin(loss: Loss) -> float:
+    return loss.margin if loss.margin is not None else _MARGINS.get(loss.name, 0.0)
+
+
 def head(experiment: Experiment, subjects: int) -> losses.Head:
     """The loss of an experiment; subjects: how many are trained on."""
     loss = experiment.loss
-    margin = loss.margin if loss.margin is not None else _MARGINS.get(loss.name, 0.0)
+    margin = _margin(loss)
     if loss.name == "siamese-l1":
         return losses.L1Head(experiment.embedding)
     if loss.name == "euclidean-bce":
@@ -374,10 +383,13 @@ def train(experiment: Experiment, given: Lesson, folder: Path, stop: Callable[[i
         log.info("%s: goes on from step %d", folder, state["done"])
     writer = tf.summary.create_file_writer(str(folder / "tensorboard"))
 
+    first = losses.TripletHead(_margin(experiment.loss), "all")
+
     @tf.function
-    def step(views: Any, subjects: Any) -> Any:
+    def step(views: Any, subjects: Any, all_triplets: bool) -> Any:
         with tf.GradientTape() as tape:
-            loss = learner.head(learner.network(tf.cast(views, tf.float32), training=True), subjects)
+            embeddings = learner.network(tf.cast(views, tf.float32), training=True)
+            loss = (first if all_triplets else learner.head)(embeddings, subjects)
         gradients = tape.gradient(loss, learner.trainable)
         optimiser.apply_gradients(zip(gradients, learner.trainable, strict=True))
         return tf.stack([loss, tf.linalg.global_norm(gradients)])
@@ -388,7 +400,7 @@ def train(experiment: Experiment, given: Lesson, folder: Path, stop: Callable[[i
         done = state["done"]
         rate = run.learning_rate(experiment.learning_rate, experiment.warm_up, experiment.steps, done)
         optimiser.learning_rate.assign(rate)
-        seen.append(step(views, subjects).numpy())
+        seen.append(step(views, subjects, done < experiment.loss.all_first * experiment.steps_per_epoch).numpy())
         done += 1
         state = {**state, "done": done}
         epoch_ends, stops = done % experiment.steps_per_epoch == 0, stop(done)

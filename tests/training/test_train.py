@@ -159,6 +159,21 @@ def test_the_best_epoch_is_the_one_of_fewest_false_non_matches(tmp_path: Path, m
     assert best(experiment(), given(), tmp_path)[1] == 2
 
 
+def test_hard_triplets_alone_are_learnt_from_once_the_first_epochs_are_over(tmp_path: Path) -> None:
+    """An epoch of all triplets, then two of hard ones, is neither the one nor the other all along, but begins as the one."""
+    runs = {}
+    for name, loss in (("all", {"mining": "all"}), ("both", {"mining": "hard", "all_first": 1}), ("hard", {"mining": "hard"})):
+        asked = experiment({"name": "triplet", "margin": 0.5, **loss})
+        train(asked, given(), tmp_path / name, stop=lambda done: done == 2)
+        begun = stored_weights(tmp_path / name / CHECKPOINT)[0]
+        train(asked, given(), tmp_path / name)
+        runs[name] = begun, stored_weights(tmp_path / name / CHECKPOINT)[0]
+
+    assert (runs["both"][0] == runs["all"][0]).all()
+    assert not (runs["both"][0] == runs["hard"][0]).all()
+    assert not (runs["both"][1] == runs["all"][1]).all()
+
+
 def test_a_run_that_was_cut_off_ends_bit_for_bit_where_it_would_have_ended(tmp_path: Path) -> None:
     """Cut off in the middle of an epoch, after a step that is no multiple of the interval."""
     loss = {"name": "siamese-l1"}
@@ -213,6 +228,7 @@ def test_a_folder_of_another_experiment_or_of_other_people_is_refused(tmp_path: 
         ("epochs: 1\nsteps_per_epoch: 1\nloss: {name: contrastive}\nlearning_rat: 1\n", "learning_rat: unknown key"),
         ("epochs: 1\nsteps_per_epoch: 1\nloss: {name: siamese-l1, margin: 1}\n", "siamese-l1 has no margin; remove `margin`"),
         ("epochs: 1\nsteps_per_epoch: 1\nloss: {name: contrastive, mining: hard}\n", "contrastive mines nothing"),
+        ("epochs: 1\nsteps_per_epoch: 1\nloss: {name: triplet, all_first: 1}\n", "remove `all_first`"),
         ("epochs: 1\nsteps_per_epoch: 1\nloss: {name: triplet}\nbatch: 64\n", "expected a multiple of 3"),
     ],
 )
