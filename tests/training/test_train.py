@@ -35,6 +35,8 @@ from training.train import (  # noqa: E402
     train,
 )
 
+SHIPPED = Path(__file__).parents[2] / "config" / "training"
+
 
 def tiny(*_: Any) -> Any:
     """A backbone of one convolution and one normalisation, in place of one that takes minutes."""
@@ -220,6 +222,11 @@ def test_a_folder_of_another_experiment_or_of_other_people_is_refused(tmp_path: 
         train(experiment(seed=9), given(seed=9), tmp_path)
     with pytest.raises(ExperimentError, match="another experiment"):
         train(experiment(), lesson(experiment(), people(each=3)), tmp_path)
+
+
+@pytest.mark.parametrize("name", ["siamese-l1", "siamese-euclidean", "triplet"])
+def test_every_recipe_can_be_read(name: str) -> None:
+    assert read_experiment(SHIPPED / f"{name}.yaml").steps > 0
 
 
 @pytest.mark.parametrize(
