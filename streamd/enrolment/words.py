@@ -98,6 +98,17 @@ def sidecar(verdict: RelationalVerdict | None, reasons: Sequence[str], advised: 
     return json.dumps(told, ensure_ascii=False, indent=1) + "\n"
 
 
+def is_sidecar(text: bytes) -> bool:
+    """Whether a file's content is what `sidecar` writes, and not a file of somebody's own under such a name."""
+    try:
+        told = json.loads(text)
+    except (ValueError, RecursionError):
+        return False
+    if not isinstance(told, dict) or not isinstance(told.get("reasons"), list) or not isinstance(told.get("used"), bool):
+        return False
+    return str(told.get("verdict")).startswith("Used: " if told["used"] else "Not used: ")
+
+
 def subject_lines(subject: str, found: Coverage, name: Name) -> list[str]:
     """A subject's coverage map, a few lines of text for a terminal."""
     rows = (("turn", found.turns.items()), ("light", found.lights.items()), ("glasses", found.glasses.items()))

@@ -705,10 +705,37 @@ def test_no_sidecar_is_written_through_a_link(home: Home, tmp_path: Path) -> Non
     target.write_text("mine")
     home.drop("anna/1.jpg", "is 0")
     (home.photos / "anna" / ".1.jpg.verdict.json.tmp").symlink_to(target)
-    (home.photos / "anna" / "1.jpg.verdict.json").symlink_to(target)
+    home.drop("anna/2.jpg", "is 0, older")
+    (home.photos / "anna" / "2.jpg.verdict.json").symlink_to(target)
     home.look()
 
     assert target.read_text() == "mine"
+    assert home.sidecar("anna/1.jpg")["used"] is True
+
+
+@pytest.mark.parametrize("content", ["", "{}", '{"verdict": "guilty", "used": true, "reasons": []}', "notes on the trial"])
+def test_a_file_of_somebodys_own_that_is_named_like_a_verdict_is_left_alone(home: Home, content: str) -> None:
+    """Beside no photo, where a verdict would be swept up, and beside one whose verdict would go there."""
+    loose = home.drop("anna/trial.verdict.json", content)
+    home.drop("anna/1.jpg", "is 0")
+    beside = home.drop("anna/1.jpg.verdict.json", content or "mine")
+    home.look()
+    (home.photos / "anna" / "1.jpg").unlink()
+    home.look()
+
+    assert (loose.read_text(), beside.read_text()) == (content, content or "mine")
+
+
+def test_whose_file_has_the_name_of_a_verdict_is_told_so_once(home: Home, caplog: pytest.LogCaptureFixture) -> None:
+    home.drop("anna/1.jpg", "is 0")
+    mine = home.drop("anna/1.jpg.verdict.json", "mine")
+    home.look()
+    home.folder.write_sidecars()
+    assert caplog.text.count("anna/1.jpg: the verdict cannot be written beside the photo, as a file of yours") == 1
+
+    mine.write_text("")  # as after a power failure
+    home.folder.write_sidecars()
+
     assert home.sidecar("anna/1.jpg")["used"] is True
 
 

@@ -9,7 +9,17 @@ import pytest
 from streamd.enrolment.coach import CoachReason, CoachWarning, Confusable, Likeness, RelationalVerdict
 from streamd.enrolment.coverage import coverage
 from streamd.enrolment.images import SUFFIXES
-from streamd.enrolment.words import ADVICE, COVERED, advice, confusable_sentence, sidecar, sidecar_name, subject_lines, worth
+from streamd.enrolment.words import (
+    ADVICE,
+    COVERED,
+    advice,
+    confusable_sentence,
+    is_sidecar,
+    sidecar,
+    sidecar_name,
+    subject_lines,
+    worth,
+)
 
 
 def name(subject: str) -> str:
@@ -77,6 +87,15 @@ def test_the_sidecar_of_a_photo_refused_by_itself_says_why() -> None:
     told = json.loads(sidecar(None, ["blurred"], "the face is blurred; use a sharper photo", name))
 
     assert told == {"verdict": "Not used: the face is blurred; use a sharper photo.", "used": False, "reasons": ["blurred"]}
+
+
+def test_a_sidecar_is_known_by_what_it_says() -> None:
+    """So that a file of somebody's own is never taken for one."""
+    refused = sidecar(None, ["blurred"], "the face is blurred; use a sharper photo", name)
+
+    assert is_sidecar(sidecar(verdict(), (), "", name).encode())
+    assert is_sidecar(refused.encode())
+    assert not any(map(is_sidecar, (b"", b"[]", b"\xff", refused[:-9].encode(), refused.replace("Not used", "Used").encode())))
 
 
 def test_the_sidecar_is_taken_for_no_photo() -> None:
