@@ -93,7 +93,9 @@ def _parser() -> argparse.ArgumentParser:
         kept.add_argument(
             "--passphrase-file", type=Path, metavar="FILE", help="a file with a passphrase (default: the vault's key)"
         )
-        if name == "restore":
+        if name == "backup":
+            kept.add_argument("--force", action="store_true", help="also where FILE is there already: it is replaced")
+        else:
             kept.add_argument("--key-file", type=Path, metavar="FILE", help="the key that it was sealed by, if it is another")
         _json_option(kept)
     unknown = add("unknown", _unknown, "List unknown visitors that are kept, enrol one, ignore one, or forget one.")
@@ -252,7 +254,7 @@ def _export(options: argparse.Namespace) -> int:
 def _backup(options: argparse.Namespace) -> int:
     from streamd import desk
 
-    return _told(options, desk.backup(_configuration(options), options.file, _passphrase(options)))
+    return _told(options, desk.backup(_configuration(options), options.file, _passphrase(options), force=options.force))
 
 
 def _restore(options: argparse.Namespace) -> int:

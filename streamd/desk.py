@@ -314,9 +314,11 @@ def enrol(config: Config, who: str, files: Sequence[Path]) -> list[Dropped]:
     ]
 
 
-def backup(config: Config, file: Path, passphrase: str | None) -> Answer:
-    """Write the gallery, sealed, into one file; beside the daemon too. Raises GalleryError."""
-    problem = assembly.open_vault(config).backup(file.absolute(), passphrase)
+def backup(config: Config, file: Path, passphrase: str | None, *, force: bool = False) -> Answer:
+    """Write the gallery, sealed, into one file, over one that is there by `force` alone; beside the daemon too. Raises
+    GalleryError.
+    """
+    problem = assembly.open_vault(config).backup(file.absolute(), passphrase, replace_it=force)
     if problem is not None:
         raise GalleryError(problem)
     key = "the passphrase" if passphrase is not None else "the vault's key, which you keep elsewhere"

@@ -153,6 +153,21 @@ def test_without_the_daemon_it_is_said_that_the_broker_is_cleared_later(home: Ho
     assert list(home.photos.iterdir()) == []
 
 
+def test_a_backup_goes_over_a_file_that_is_there_by_force_alone(home: Home, capsys: pytest.CaptureFixture[str]) -> None:
+    home.drop("Bob/1.png", "is 1")
+    home.look()
+    (home.state / "vault.key").touch(0o600)
+    (home.state / "vault.key").write_bytes(bytes(32))
+    file = home.state / "backup"
+    file.write_text("mine")
+
+    assert main(["backup", str(file), "--config", written(home)]) != 0
+    assert "--force" in capsys.readouterr().err
+    assert file.read_text() == "mine"
+    assert main(["backup", str(file), "--force", "--config", written(home)]) == 0
+    assert file.stat().st_size > 500
+
+
 # Every store
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import secrets
 from collections.abc import Iterable
 from pathlib import Path
 from typing import Final
@@ -47,11 +48,20 @@ class Disk:
 
 
 def replace_whole(disk: Disk, path: Path, parts: Iterable[Bytes]) -> None:
-    """Put these parts into `path`; raises OSError, and then it holds what it held, or all of the new where only its name
-    may not be on the disk yet.
+    """Put these parts into `path`, in a folder of streamd's own; raises OSError, and then it holds what it held, or all of the
+    new where only its name may not be on the disk yet.
     """
     temporary = path.with_name(path.name + TEMPORARY)
     disk.remove(temporary)
+    _replace(disk, temporary, path, parts)
+
+
+def write_among_others(disk: Disk, path: Path, parts: Iterable[Bytes]) -> None:
+    """The same in a folder of whoever asked, where no file that is there is taken for what a crash left."""
+    _replace(disk, path.with_name(f"{path.name}.{secrets.token_hex(4)}{TEMPORARY}"), path, parts)
+
+
+def _replace(disk: Disk, temporary: Path, path: Path, parts: Iterable[Bytes]) -> None:
     try:
         disk.write(temporary, parts)
         disk.rename(temporary, path)

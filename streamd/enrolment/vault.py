@@ -36,7 +36,7 @@ from enum import StrEnum
 from pathlib import Path
 from typing import Final
 
-from streamd.enrolment.disk import TEMPORARY, Disk, replace_whole
+from streamd.enrolment.disk import TEMPORARY, Disk, replace_whole, write_among_others
 from streamd.enrolment.rows import Row, decode, encode
 from streamd.enrolment.seal import HEADER, Label, Seal, SealFault, Unsealed, label_of, passphrase_key
 from streamd.errors import GalleryError
@@ -193,14 +193,18 @@ class Vault:
         problem = self._remove(lambda number: not self._newest - kept <= number <= self._newest, aside=drop_older) or problem
         return Committed(self._newest, problem)
 
-    def backup(self, path: Path, passphrase: str | None = None) -> str | None:
+    def backup(self, path: Path, passphrase: str | None = None, *, replace_it: bool = False) -> str | None:
         """Write what is in force into one sealed file; returns why not, one sentence, or None.
+
+        replace_it: also where that file is there already.
 
         Without a passphrase it opens by the vault's key alone, which has to be kept elsewhere. With one it is sealed by a key
         derived from that: the vault's key is then not in it, so that a guessed passphrase opens this file and no other.
 
         Raises GalleryError for a passphrase that is too short.
         """
+        if not replace_it and os.path.lexists(path):
+            return f"{path} is there already; name another file, or replace it with --force"
         salt = os.urandom(_SALT)
         seal = self._seal if passphrase is None else Seal(passphrase_key(passphrase, salt))
         loaded = self.load_any()
@@ -210,7 +214,7 @@ class Vault:
         label = _label(BACKUP, found.model, found.dimension, found.number)
         sealed = seal.seal(label, *encode(found.rows, found.dimension))
         try:
-            replace_whole(self._disk, path, sealed if passphrase is None else (_PASSPHRASE_MAGIC, salt, *sealed))
+            write_among_others(self._disk, path, sealed if passphrase is None else (_PASSPHRASE_MAGIC, salt, *sealed))
         except OSError as error:
             return f"{path}: the backup cannot be written ({error.strerror})"
         return None

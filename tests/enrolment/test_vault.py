@@ -437,6 +437,22 @@ def test_a_wrong_passphrase_or_key_is_told(folder: Path, tmp_path: Path) -> None
     assert vault.restore(tmp_path / "none").reason is VaultReason.UNREADABLE
 
 
+def test_a_backup_replaces_nothing_but_what_it_is_told_to(folder: Path, tmp_path: Path) -> None:
+    """Neither a file of its name, nor one that is named as its unfinished self might be."""
+    vault = committed(folder, [row("anna")])
+    (tmp_path / "backup").write_text("mine")
+    (tmp_path / "backup.tmp").write_text("mine too")
+
+    refused = vault.backup(tmp_path / "backup")
+    left = (tmp_path / "backup").read_text()
+    done = vault.backup(tmp_path / "backup", replace_it=True)
+
+    assert (refused, left) == (f"{tmp_path / 'backup'} is there already; name another file, or replace it with --force", "mine")
+    assert (done, vault.restore(tmp_path / "backup").reason) == (None, None)
+    assert (tmp_path / "backup.tmp").read_text() == "mine too"
+    assert sorted(path.name for path in tmp_path.iterdir() if path != folder) == ["backup", "backup.tmp"]
+
+
 def test_an_empty_vault_has_nothing_to_back_up(folder: Path, tmp_path: Path) -> None:
     assert Vault(folder, SEAL).backup(tmp_path / "backup") == "nothing to back up: the vault is empty"
     assert not (tmp_path / "backup").exists()
