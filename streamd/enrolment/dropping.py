@@ -2,17 +2,16 @@
 
 from __future__ import annotations
 
-import unicodedata
 from pathlib import Path
 
 from streamd.enrolment.listing import list_folder, subject_id
+from streamd.enrolment.subject import is_printable
 from streamd.errors import GalleryError
 
 
 def person_folder(folder: Path, who: str) -> str:
     """The name of a person's folder, by name or id; a new one is made for a new name. Raises GalleryError."""
-    odd = any(unicodedata.category(letter) in ("Cc", "Cs") for letter in who)  # control characters and halves of pairs
-    if not who.strip() or who.startswith(".") or "/" in who or odd or len(who.encode()) > 200:
+    if not who.strip() or who.startswith(".") or "/" in who or not is_printable(who) or len(who.encode()) > 200:
         raise GalleryError(f"expected a name that a folder can have, found {who[:80]!r}")
     try:
         folder.mkdir(parents=True, exist_ok=True)

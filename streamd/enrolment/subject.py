@@ -15,6 +15,7 @@ left out of a file that is read without one.
 from __future__ import annotations
 
 import difflib
+import unicodedata
 from collections.abc import Sequence
 from datetime import date, datetime, time, timedelta
 from typing import Annotated, Any, Final
@@ -53,6 +54,11 @@ _Moment = Annotated[Any, BeforeValidator(_as_moment)]
 """A `date`, or a `datetime` with its zone."""
 
 
+def is_printable(name: str) -> bool:
+    """Whether a name can be written to terminals, logs and messages: no control characters, no halves of pairs."""
+    return all(unicodedata.category(letter) not in ("Cc", "Cs") for letter in name)
+
+
 class _Section(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
 
@@ -85,6 +91,13 @@ class SubjectSettings(_Section):
     valid_from: _Moment | None = Field(default=None, description="From when they are recognised.")
     valid_until: _Moment | None = Field(default=None, description="Until when they are recognised; a day is included.")
     consent: Consent | None = Field(default=None, description="Their consent.")
+
+    @field_validator("name")
+    @classmethod
+    def _is_printable(cls, name: str | None) -> str | None:
+        if name is not None and not is_printable(name):
+            raise ValueError(f"expected a name without control characters, found {shown(name)}")
+        return name
 
     @field_validator("cameras")
     @classmethod

@@ -92,6 +92,8 @@ def test_consent_holds_from_its_day_to_the_end_of_its_last() -> None:
         ("max_false_accepts: 1", "1: max_false_accepts: expected a number above 0 and at most 0.1 or null, found 1"),
         ("consent: {by: Anna, date: 2026-01-01}", "1: consent.purpose: missing; expected what for, in a few words"),
         ("name: ''", "1: name: expected text of at least 1 characters, found ''"),
+        ('name: "An\\e[31mna"', r"1: name: expected a name without control characters, found 'An\x1b[31mna'"),
+        ("name: |\n  An\n  na", r"1: name: expected a name without control characters, found 'An\nna'"),
         ("[Anna]", "1: expected a section of keys and values, found a list"),
         ("[" * 50_000, "1: nested too deeply; expected a few levels of keys and values"),
         ("name: *x", "1: aliases (*name) are not supported; write the value again"),
