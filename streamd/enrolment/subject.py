@@ -55,8 +55,8 @@ _Moment = Annotated[Any, BeforeValidator(_as_moment)]
 
 
 def is_printable(name: str) -> bool:
-    """Whether a name can be written to terminals, logs and messages: no control characters, no halves of pairs."""
-    return all(unicodedata.category(letter) not in ("Cc", "Cs") for letter in name)
+    """Whether a name can be written to terminals, logs and messages: no control characters, line breaks, halves of pairs."""
+    return all(unicodedata.category(letter) not in ("Cc", "Cs", "Zl", "Zp") for letter in name)
 
 
 class _Section(BaseModel):
