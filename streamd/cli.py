@@ -71,6 +71,7 @@ def _parser() -> argparse.ArgumentParser:
     _config_option(enrol)
     enrol.add_argument("who", metavar="WHO", help="the person's name, which becomes a folder's")
     enrol.add_argument("photos", nargs="*", type=Path, metavar="PHOTO", help="JPEG, PNG, WebP, HEIC or BMP files")
+    enrol.add_argument("--name", help="as the person is shown, in messages and logs (default: WHO)")
     enrol.add_argument("--camera", metavar="NAME", help="instead of photos: guide the person before this camera of the daemon")
     _json_option(enrol)
     forget = add("forget", _forget, "Delete everything of a person, and prove it by searching every file of the state.")
@@ -102,7 +103,8 @@ def _parser() -> argparse.ArgumentParser:
     _config_option(unknown)
     unknown.add_argument("action", nargs="?", choices=["list", "assign", "ignore", "forget"], default="list")
     unknown.add_argument("id", nargs="?", metavar="ID", help="the visitor, as listed")
-    unknown.add_argument("who", nargs="?", metavar="WHO", help="with assign: the person's name")
+    unknown.add_argument("who", nargs="?", metavar="WHO", help="with assign: the person's name, which becomes a folder's")
+    unknown.add_argument("--name", help="with assign: as the person is shown, in messages and logs (default: WHO)")
     _json_option(unknown)
     simulate = add("simulate", _simulate, "Play scripted visits onto MQTT, for people who write automations.")
     _config_option(simulate)
@@ -213,13 +215,13 @@ def _enrol(options: argparse.Namespace) -> int:
         raise ConfigError(["enrol: expected either photos or --camera NAME"])
     if options.camera is not None:
         answer: Mapping[str, Any] = {}
-        for answer in desk.guide(config, options.who, options.camera):
+        for answer in desk.guide(config, options.who, options.camera, options.name):
             print(
                 json.dumps(answer, ensure_ascii=False) if options.json else answer.get("text", answer.get("message")),
                 flush=True,
             )
         return 0 if answer.get("ok") else 1
-    dropped = desk.enrol(config, options.who, options.photos)
+    dropped = desk.enrol(config, options.who, options.photos, options.name)
     print(
         json.dumps(dropped_json(dropped), indent=2, ensure_ascii=False) if options.json else "\n".join(dropped_lines(dropped))
     )
@@ -280,11 +282,15 @@ def _told(options: argparse.Namespace, answer: Mapping[str, Any]) -> int:
 def _unknown(options: argparse.Namespace) -> int:
     from streamd.errors import ConfigError
 
+    if options.name is not None and options.action != "assign":
+        raise ConfigError(["--name belongs to unknown assign"])
     if options.action == "list":
         return _ask_desk(options, "unknown")
     if options.id is None or (options.action == "assign" and options.who is None):
         raise ConfigError([f"unknown {options.action}: expected ID{' WHO' if options.action == 'assign' else ''}"])
-    asked = {"id": options.id, "subject": options.who} if options.action == "assign" else {"id": options.id}
+    asked = {"id": options.id}
+    if options.action == "assign":
+        asked |= {"subject": options.who, "name": options.name}
     return _ask_desk(options, f"unknown-{options.action}", **asked)
 
 

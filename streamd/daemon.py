@@ -628,8 +628,10 @@ class Daemon:
             over.set()
         raise UnavailableError("streamd stops; ask again when it runs")
 
-    def guide(self, who: str, camera: str) -> Guided:
+    def guide(self, who: str, camera: str, name: str | None = None) -> Guided:
         """Guide a person before a camera through a few poses, and enrol them by the best picture of each.
+
+        name: as they are to be shown, see `dropping.person_folder`.
 
         Raises GalleryError where that camera does not watch, or somebody is guided there already.
         """
@@ -638,7 +640,7 @@ class Daemon:
             raise GalleryError(f"there is no camera {camera!r}; there are: {', '.join(self.health)}")
         if not health.enabled or health.failure is not None:
             raise GalleryError(f"the camera {camera} gives no picture: {health.sentence or 'it is disabled'}")
-        person = person_folder(self._config.gallery_folder, who)
+        person = person_folder(self._config.gallery_folder, who, name)
         return self.guides.begin(subject_id(person), person, camera, self._clock.monotonic())
 
     def _gathered(self, guided: Guided, result: Result[Frame]) -> None:
@@ -669,7 +671,8 @@ class Daemon:
 
     def _serve_guide(self, asked: Mapping[str, Any]) -> Iterator[Answer | None]:
         """A guided enrolment over the control socket: every prompt as it is said, the last with `ok`."""
-        guided = self.guide(str(asked.get("subject", "")), str(asked.get("camera", "")))
+        name = asked.get("name")
+        guided = self.guide(str(asked.get("subject", "")), str(asked.get("camera", "")), None if name is None else str(name))
         try:
             while not self._stopping.is_set():
                 try:

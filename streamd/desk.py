@@ -115,11 +115,11 @@ def _visitor_line(one: Visitor) -> str:
 
 
 def _unknown_assign(kept: Kept, config: Config, asked: Mapping[str, Any]) -> Answer:
-    who, visitor = str(asked.get("subject", "")), str(asked.get("id", ""))
+    who, visitor, name = str(asked.get("subject", "")), str(asked.get("id", "")), asked.get("name")
     photos = kept.unknown.photos(visitor) if kept.unknown is not None else ()
     if not photos or kept.unknown is None:
         raise GalleryError(f"no unknown visitor {visitor!r} is kept; `streamd unknown` lists them")
-    person = person_folder(config.gallery_folder, who)
+    person = person_folder(config.gallery_folder, who, None if name is None else str(name))
     for photo in photos:
         drop(config.gallery_folder / person, photo.name, photo.data)
     kept.unknown.forget(visitor)
@@ -294,9 +294,11 @@ def look_at(config: Config, who: str | None) -> tuple[tuple[Overview, ...], tupl
         return found, folder.confusable
 
 
-def enrol(config: Config, who: str, files: Sequence[Path]) -> list[Dropped]:
-    """Put photos into a person's folder, made if it is not there, and wait for the verdicts. Raises GalleryError."""
-    place = person_folder(config.gallery_folder, who)
+def enrol(config: Config, who: str, files: Sequence[Path], name: str | None = None) -> list[Dropped]:
+    """Put photos into a person's folder, made if it is not there, and wait for the verdicts; name: as they are to be shown.
+    Raises GalleryError.
+    """
+    place = person_folder(config.gallery_folder, who, name)
     photos = [_copy(config.gallery_folder / place, file) for file in files]
     names = [f"{place}/{photo}" for photo in photos]
     if not _is_running(config):
@@ -367,9 +369,9 @@ def restore(config: Config, file: Path, passphrase: str | None, key_file: Path |
     return {"ok": True, "message": message, "by_template": list(by_template)}
 
 
-def guide(config: Config, who: str, camera: str) -> Iterator[Answer]:
+def guide(config: Config, who: str, camera: str, name: str | None = None) -> Iterator[Answer]:
     """Have the daemon guide a person before a camera; what it says, as it says it. Raises UnavailableError."""
-    yield from ask(config.state, "guide", timeout=90.0, subject=who, camera=camera)
+    yield from ask(config.state, "guide", timeout=90.0, subject=who, camera=camera, name=name)
 
 
 def _copy(folder: Path, file: Path) -> str:

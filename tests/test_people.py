@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from streamd import assembly, people
+from streamd import assembly, desk, people
 from streamd.cli import main
 from streamd.config import load
 from streamd.enrolment.coach import Coach, CoachRules
@@ -243,11 +243,66 @@ def test_a_photo_is_dropped_under_a_name_that_can_be_told_and_over_no_other(tmp_
     assert (tmp_path / "a.jpg").read_bytes() == b"one"
 
 
-@pytest.mark.parametrize("who", ["\udcff", "a\nb", "a\x1b[31m", "a/b", ".a", " ", "a" * 201])
+@pytest.mark.parametrize("who", ["\udcff", "a\nb", "a\u2028b", "a\x1b[31m", "a/b", ".a", " ", "a" * 201])
 def test_no_folder_is_made_for_what_is_no_name(tmp_path: Path, who: str) -> None:
     with pytest.raises(GalleryError, match="expected a name that a folder can have"):
         person_folder(tmp_path, who)
     assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize("shown", ["Anna Müller", 'Anna "the 1st": #1', "null", "7", "\U0001f600"])
+def test_a_shown_name_becomes_a_persons_settings(home: Home, shown: str) -> None:
+    assert person_folder(home.photos, "anna", shown) == "anna"
+    home.drop("anna/1.png", "is 0")
+
+    assert home.look().names == {"anna": shown}
+    assert sorted(path.name for path in (home.photos / "anna").iterdir()) == ["1.png", "1.png.verdict.json", "subject.yaml"]
+
+
+def test_a_shown_name_goes_over_no_settings(home: Home) -> None:
+    theirs = home.drop("anna/subject.yaml", "name: Ann\n")
+
+    with pytest.raises(GalleryError, match="write the name into it by hand"):
+        person_folder(home.photos, "anna", "Anna Müller")
+    assert theirs.read_text() == "name: Ann\n"
+
+    assert person_folder(home.photos, "ben", "Ben B.") == person_folder(home.photos, "ben", "Ben B.") == "ben"
+
+
+@pytest.mark.parametrize("shown", ["", "a\nb", "a\x1b[31m", "a\u2028b", "\udcff"])
+def test_no_folder_is_made_for_what_is_no_shown_name(tmp_path: Path, shown: str) -> None:
+    with pytest.raises(GalleryError, match=r"name|UTF-8"):
+        person_folder(tmp_path, "anna", shown)
+    assert not list(tmp_path.iterdir())
+
+
+def test_a_visitor_is_assigned_under_a_shown_name(home: Home) -> None:
+    config, kept = everything_of_bob(home)
+    assert kept.unknown is not None
+    visitor = kept.unknown.listing()[0].id
+
+    answer = desk.do("unknown-assign", kept, config, {"id": visitor, "subject": "carl", "name": "Carl C."})
+
+    assert answer["ok"]
+    assert kept.unknown.listing() != ()
+    assert people.find(Kept(home.folder, None), home.photos, "carl").folders == ("carl",)
+    assert named(home, "Carl C.").subject == "carl"
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        (["enrol", "anna", "x.jpg", "--name", "a\nb"], "expected a name without control characters"),
+        (["unknown", "ignore", "visitor-1", "--name", "Ben"], "--name belongs to unknown assign"),
+        (["unknown", "--name", "Ben"], "--name belongs to unknown assign"),
+    ],
+)
+def test_a_shown_name_that_cannot_be_is_refused_before_anything_is_done(
+    home: Home, capsys: pytest.CaptureFixture[str], arguments: list[str], words: str
+) -> None:
+    assert main([*arguments, "--config", written(home)]) != 0
+    assert words in capsys.readouterr().err
+    assert list(home.photos.iterdir()) == []
 
 
 @pytest.mark.parametrize(

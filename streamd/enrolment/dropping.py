@@ -2,22 +2,59 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 
+from streamd.enrolment import subject
 from streamd.enrolment.listing import list_folder, subject_id
-from streamd.enrolment.subject import is_printable
-from streamd.errors import GalleryError
+from streamd.enrolment.subject import is_printable, read_settings
+from streamd.errors import ConfigError, GalleryError
 
 
-def person_folder(folder: Path, who: str) -> str:
-    """The name of a person's folder, by name or id; a new one is made for a new name. Raises GalleryError."""
+def person_folder(folder: Path, who: str, shown: str | None = None) -> str:
+    """The name of a person's folder, by name or id; a new one is made for a new name. Raises GalleryError.
+
+    shown: the name by which they are to be shown, written into their `subject.yaml` unless there is one.
+    """
+    settings = None if shown is None else _settings(shown)
+    place = _made(folder, who)
+    if settings is not None:
+        _say(folder / place, settings)
+    return place
+
+
+def _settings(shown: str) -> bytes:
+    """A `subject.yaml` with no more than a name; what JSON writes is YAML too."""
+    settings = f"name: {json.dumps(shown, ensure_ascii=False)}\n".encode(errors="surrogateescape")
+    try:
+        read_settings(settings, subject.FILE, ())
+    except ConfigError as error:
+        raise GalleryError(str(error)) from None
+    return settings
+
+
+def _say(person: Path, settings: bytes) -> None:
+    """Write somebody's first settings; what is said of them already is theirs who wrote it."""
+    file = person / subject.FILE
+    try:
+        if file.exists():
+            if file.read_bytes() != settings:
+                raise GalleryError(f"{file} is there already; write the name into it by hand")
+        else:
+            _put(file, settings)
+    except OSError as error:
+        why = (error.strerror or "error").lower()
+        raise GalleryError(f"{file}: {why}; run this as somebody who may write there") from None
+
+
+def _made(folder: Path, who: str) -> str:
     if not who.strip() or who.startswith(".") or "/" in who or not is_printable(who) or len(who.encode()) > 200:
         raise GalleryError(f"expected a name that a folder can have, found {who[:80]!r}")
     try:
         folder.mkdir(parents=True, exist_ok=True)
-        subject = subject_id(who)
+        wanted = subject_id(who)
         for person in list_folder(folder).people:
-            if who == person.name or subject == person.subject:
+            if who == person.name or wanted == person.subject:
                 return person.place
         (folder / who).mkdir()
     except OSError as error:
@@ -35,12 +72,19 @@ def drop(folder: Path, name: str, data: bytes) -> str:
     while (folder / chosen).exists():
         number += 1
         chosen = f"{stem}-{number}{dot}{suffix}"
-    temporary = folder / f".{chosen}.part"
     try:
-        temporary.write_bytes(data)
-        temporary.rename(folder / chosen)
+        _put(folder / chosen, data)
     except OSError as error:
-        temporary.unlink(missing_ok=True)
         why = (error.strerror or "error").lower()
         raise GalleryError(f"{folder / chosen}: {why}; make room, or run this as somebody who may write there") from None
     return chosen
+
+
+def _put(path: Path, data: bytes) -> None:
+    temporary = path.with_name(f".{path.name}.part")
+    try:
+        temporary.write_bytes(data)
+        temporary.rename(path)
+    except OSError:
+        temporary.unlink(missing_ok=True)
+        raise
