@@ -122,10 +122,13 @@ def _unknown_assign(kept: Kept, config: Config, asked: Mapping[str, Any]) -> Ans
     person = person_folder(config.gallery_folder, who, None if name is None else str(name))
     for photo in photos:
         drop(config.gallery_folder / person, photo.name, photo.data)
-    kept.unknown.forget(visitor)
+    removed = kept.unknown.forget(visitor)
     put = counted(len(photos), "photo")
     message = f"the folder of {person} has {put} of {visitor}; `streamd gallery {who!r}` tells what that is worth"
-    return {"ok": True, "message": message, "photos": [f"{person}/{photo.name}" for photo in photos]}
+    left = () if removed is None else removed.problems
+    if left:
+        message += f"; of what was kept of {visitor} something is still there: {'; '.join(left)}"
+    return {"ok": not left, "message": message, "photos": [f"{person}/{photo.name}" for photo in photos]}
 
 
 def _unknown_ignore(kept: Kept, _config: Config, asked: Mapping[str, Any]) -> Answer:

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import errno
 import io
 import json
 import os
 from datetime import timedelta
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
@@ -14,6 +16,7 @@ from streamd import assembly, desk, people
 from streamd.cli import main
 from streamd.config import load
 from streamd.enrolment.coach import Coach, CoachRules
+from streamd.enrolment.disk import Disk
 from streamd.enrolment.dropping import drop, person_folder
 from streamd.enrolment.folder import EnrolmentFolder, FolderRules
 from streamd.enrolment.seal import Seal
@@ -25,8 +28,6 @@ from streamd.values import Quality
 from tests.enrolment.test_folder import CALIBRATION, DIMENSION, MODEL, MUCH_LATER, Home, template
 
 if TYPE_CHECKING:
-    from pathlib import Path
-
     from streamd.config import Config
 
 
@@ -287,6 +288,41 @@ def test_a_visitor_is_assigned_under_a_shown_name(home: Home) -> None:
     assert kept.unknown.listing() != ()
     assert people.find(Kept(home.folder, None), home.photos, "carl").folders == ("carl",)
     assert named(home, "Carl C.").subject == "carl"
+
+
+class Stuck(Disk):
+    """A disk that takes nothing away."""
+
+    def remove(self, path: Path) -> None:
+        raise OSError(errno.EROFS, "Read-only file system", str(path))
+
+
+def test_what_stays_of_a_visitor_who_was_assigned_is_told(home: Home) -> None:
+    """Their photos are in the folder by then."""
+    config, kept = everything_of_bob(home)
+    rules = UnknownRules(timedelta(days=7))
+    unknown = UnknownVisits(home.state / "unknown", Seal(bytes(32)), MODEL, DIMENSION, CALIBRATION, rules, Stuck())
+    visitor = unknown.listing()[0].id
+
+    answer = desk.do("unknown-assign", Kept(kept.folder, unknown), config, {"id": visitor, "subject": "carl"})
+
+    assert not answer["ok"]
+    assert "the folder of carl has 1 photo" in answer["message"]
+    assert ".looks cannot be removed (Read-only file system)" in answer["message"]
+    assert (home.photos / answer["photos"][0]).read_bytes() == b"JPEG"
+
+
+def test_a_dropped_photo_is_on_the_disk_before_its_name_and_that_before_anybody_relies_on_it(tmp_path: Path) -> None:
+    steps: list[tuple[str, bool, bool]] = []
+
+    class Watched(Disk):
+        def sync(self, descriptor: int) -> None:
+            file = Path(os.readlink(f"/proc/self/fd/{descriptor}"))
+            steps.append((file.name, file.is_dir() or file.read_bytes() == b"one", (tmp_path / "a.jpg").exists()))
+
+    drop(tmp_path, "a.jpg", b"one", Watched())
+
+    assert steps == [(".a.jpg.part", True, False), (tmp_path.name, True, True)]
 
 
 @pytest.mark.parametrize(

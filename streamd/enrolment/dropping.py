@@ -6,6 +6,7 @@ import json
 from pathlib import Path
 
 from streamd.enrolment import subject
+from streamd.enrolment.disk import Disk
 from streamd.enrolment.listing import list_folder, subject_id
 from streamd.enrolment.subject import is_printable, read_settings
 from streamd.errors import ConfigError, GalleryError
@@ -41,7 +42,7 @@ def _say(person: Path, settings: bytes) -> None:
             if file.read_bytes() != settings:
                 raise GalleryError(f"{file} is there already; write the name into it by hand")
         else:
-            _put(file, settings)
+            _put(file, settings, Disk())
     except OSError as error:
         why = (error.strerror or "error").lower()
         raise GalleryError(f"{file}: {why}; run this as somebody who may write there") from None
@@ -57,14 +58,17 @@ def _made(folder: Path, who: str) -> str:
             if who == person.name or wanted == person.subject:
                 return person.place
         (folder / who).mkdir()
+        Disk().sync_folder(folder)
     except OSError as error:
         why = (error.strerror or "error").lower()
         raise GalleryError(f"{folder}: {why}; run this as somebody who may write there") from None
     return who
 
 
-def drop(folder: Path, name: str, data: bytes) -> str:
-    """Put a photo into a person's folder; its name there, with a number where that name is taken. Raises GalleryError."""
+def drop(folder: Path, name: str, data: bytes, disk: Disk | None = None) -> str:
+    """Put a photo into a person's folder, and wait for the disk; its name there, with a number where that name is taken. Raises
+    GalleryError.
+    """
     # What came in a message may hold half of a pair, which no answer could name.
     stem, dot, suffix = name.encode(errors="replace").decode().replace("/", "_").lstrip(".#").rpartition(".")
     stem = stem[:100] or "photo"
@@ -73,18 +77,22 @@ def drop(folder: Path, name: str, data: bytes) -> str:
         number += 1
         chosen = f"{stem}-{number}{dot}{suffix}"
     try:
-        _put(folder / chosen, data)
+        _put(folder / chosen, data, disk or Disk())
     except OSError as error:
         why = (error.strerror or "error").lower()
         raise GalleryError(f"{folder / chosen}: {why}; make room, or run this as somebody who may write there") from None
     return chosen
 
 
-def _put(path: Path, data: bytes) -> None:
+def _put(path: Path, data: bytes, disk: Disk) -> None:
     temporary = path.with_name(f".{path.name}.part")
     try:
-        temporary.write_bytes(data)
-        temporary.rename(path)
+        with temporary.open("wb") as file:
+            file.write(data)
+            file.flush()
+            disk.sync(file.fileno())
+        disk.rename(temporary, path)
+        disk.sync_folder(path.parent)
     except OSError:
         temporary.unlink(missing_ok=True)
         raise
