@@ -21,6 +21,7 @@ import math
 import queue
 import threading
 from collections.abc import Callable, Iterator, Mapping
+from concurrent.futures import wait
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any, Final
@@ -617,13 +618,11 @@ class Daemon:
         answer = self._keeper.ask(carry_out)
         try:
             while not self._stopping.is_set():
-                try:
-                    told = answer.result(timeout=_STEP_SECONDS)
-                except TimeoutError:
-                    yield None
-                else:
-                    yield told
+                # Not by the TimeoutError of `result`: what was asked may raise one of its own.
+                if wait([answer], timeout=_STEP_SECONDS).done:
+                    yield answer.result()
                     return
+                yield None
         finally:
             over.set()
         raise UnavailableError("streamd stops; ask again when it runs")

@@ -51,7 +51,7 @@ class Porch:
             Watched(embed),
             CARD.calibration,
             boot="b1",
-            requests={"greet": self._greet, "catch": self._catch, "fail": self._fail},
+            requests={"greet": self._greet, "catch": self._catch, "fail": self._fail, "tire": self._tire},
             clock=self.clock,
             on_tick=lambda _now, late: self.late.append(late),
         )
@@ -67,6 +67,9 @@ class Porch:
 
     def _fail(self, _folder: EnrolmentFolder, _asked: Mapping[str, Any]) -> dict[str, object]:
         raise UnavailableError("not today; come tomorrow")
+
+    def _tire(self, _folder: EnrolmentFolder, _asked: Mapping[str, Any]) -> dict[str, object]:
+        raise TimeoutError("of the disk")
 
     @contextmanager
     def open(self) -> Iterator[None]:
@@ -238,10 +241,19 @@ def test_the_control_socket_asks_the_thread_that_owns_the_folder(tmp_path: Path)
 
     assert answer == {"ok": True, "message": "good evening, Anna", "thread": "gallery"}
     assert refusal == {"ok": False, "message": "not today; come tomorrow"}
-    assert unknown == {"ok": False, "message": "expected one of these commands: catch, fail, greet, guide"}
+    assert unknown == {"ok": False, "message": "expected one of these commands: catch, fail, greet, guide, tire"}
     assert not (porch.config.state / "control").exists()
     with pytest.raises(UnavailableError, match="no streamd runs on"):
         list(ask(porch.config.state, "greet", who="Anna"))
+
+
+def test_what_took_too_long_on_the_folders_thread_is_told_and_not_waited_for(tmp_path: Path) -> None:
+    porch = Porch(tmp_path)
+    with porch.open():
+        [answer] = ask(porch.config.state, "tire", timeout=5)
+
+    assert not answer["ok"]
+    assert "TimeoutError('of the disk')" in answer["message"]
 
 
 def test_who_is_guided_holds_up_no_other_client(tmp_path: Path) -> None:
