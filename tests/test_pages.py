@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 
+from streamd.events.contract import TOPICS
 from tests.checkout import ROOT
 
 PAGES = sorted([ROOT / "README.md", *(ROOT / "docs").glob("*.md")])
@@ -23,3 +24,10 @@ def test_a_page_links_to_files_that_exist(page: Path) -> None:
     links = re.findall(r"\]\((?!https?:)([^)#\s]+)", page.read_text())
 
     assert [link for link in links if not (page.parent / link).exists()] == []
+
+
+def test_the_page_of_privacy_names_every_topic_at_which_the_broker_keeps_something_of_people() -> None:
+    table = (ROOT / "docs" / "privacy.md").read_text().partition("\n\nA recognition")[0]
+    kept = [one.pattern for one in TOPICS if one.retained and one.pattern != "status" and not one.pattern.startswith("camera/")]
+
+    assert [one for one in kept if f"the broker, topic `{one.replace('{subject}', '<person>')}`" not in table] == []
