@@ -258,6 +258,8 @@ class EnrolmentFolder:
         self._sidecars = Sidecars(folder, self.name) if rules.sidecars else None
         self._owes_removal = False
         """Whether older generations may hold what was taken out, since a commit failed or is still to come."""
+        self._owes_aside = False
+        """Whether what was set aside is to go as well: it may hold somebody who asked for all to go, or whose consent ended."""
         self._loaded = self._coached = self._committed = False
         self._enrolment = Enrolment(build((), 0, model, dimension))
         try:
@@ -358,7 +360,7 @@ class EnrolmentFolder:
         """Take a subject out of the gallery and the vault, whatever lies in the folder. Raises GalleryError."""
         gone = [photo for photo, known in self._known.items() if known.subject == who]
         self._settings.pop(who, None)
-        self._owes_removal = True  # also of somebody of whom no photo was ever good
+        self._owes_removal = self._owes_aside = True  # also of somebody of whom no photo was ever good
         self._put_in_force(gone, {}, self._enrolment.waiting)
         if not self._committed:
             raise GalleryError(f"{who} is not forgotten: {self._enrolment.problem}; mend that and ask again")
@@ -564,10 +566,9 @@ class EnrolmentFolder:
 
     def _is_kept_without_photo(self, known: Row | _Passing) -> bool:
         """Whether a template is to stay though its photo is gone: while the person has a folder and did not take it back."""
-        settings = self._settings.get(known.subject)
-        if not isinstance(known, Row) or known.photo_kept or settings is None:
+        if not isinstance(known, Row) or known.photo_kept or known.subject not in self._settings:
             return False
-        return not (settings.ended and self._rules.require_consent)
+        return not self._has_ended(known.subject)
 
     def _is_current(self, file: PhotoFile) -> bool:
         known = self._known.get(file.photo)
@@ -578,6 +579,11 @@ class EnrolmentFolder:
         if known is None or known.file != file:
             return False
         return known.reason == unused_for if unused_for or known.reason in _NOT_LOOKED_AT else True
+
+    def _has_ended(self, who: str) -> bool:
+        """Whether the consent that somebody needs is over."""
+        settings = self._settings.get(who)
+        return settings is not None and settings.ended and self._rules.require_consent
 
     def _may_use(self, who: str) -> bool:
         settings = self._settings.get(who)
@@ -655,6 +661,7 @@ class EnrolmentFolder:
         if leaving or judged:
             self._ensure_coached()
         self._owes_removal = self._owes_removal or any(self._takes_away(photo, judged) for photo in leaving)
+        self._owes_aside = self._owes_aside or any(self._has_ended(self._known[photo].subject) for photo in leaving)
         for photo in gone:
             del self._known[photo]
         self._known.update(judged)
@@ -676,9 +683,10 @@ class EnrolmentFolder:
                 self._known[photo] = dataclasses.replace(row, photo_kept=False)
                 enrolled.append(photo)
         # No other generation may hold what was taken out.
-        committed = self._commit(drop_older=self._owes_removal)
+        committed = self._commit()
         self._committed = committed.problem is None
         self._owes_removal = self._owes_removal and not self._committed
+        self._owes_aside = self._owes_aside and not self._committed
         generation = committed.generation or self._enrolment.gallery.generation + 1
         self._enrolment = self._state(generation, waiting, committed.problem)
         if committed.generation is not None:
@@ -702,10 +710,12 @@ class EnrolmentFolder:
             self._coach.change(new=list(_usable(self._rows())))
             self._coached = True
 
-    def _commit(self, *, drop_older: bool) -> Committed:
+    def _commit(self) -> Committed:
         if self._rules.read_only:
             return Committed(None)
-        committed = self._vault.commit(self.vault_rows, self._model, self._dimension, drop_older=drop_older)
+        committed = self._vault.commit(
+            self.vault_rows, self._model, self._dimension, drop_older=self._owes_removal, drop_aside=self._owes_aside
+        )
         if committed.problem is not None and committed.problem != self._enrolment.problem:
             log.error("%s", committed.problem)
         return committed

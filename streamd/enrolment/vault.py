@@ -165,23 +165,26 @@ class Vault:
             self._to_set_aside = lambda model: model != found.model
         return loaded
 
-    def commit(self, rows: Sequence[Row], model: str, dimension: int, *, drop_older: bool = False) -> Committed:
+    def commit(
+        self, rows: Sequence[Row], model: str, dimension: int, *, drop_older: bool = False, drop_aside: bool = False
+    ) -> Committed:
         """Write these rows as the next generation.
 
-        drop_older: no other file of the vault is left that could hold somebody who was forgotten. Older generations go first,
-        so that there is room on a full disk.
+        drop_older: no other generation is left, as it could hold what was taken out. drop_aside: nor what was set aside, which
+        may hold anybody, and is all that is left of some: for who was forgotten. Older generations go first, so that there is
+        room on a full disk.
         """
         payload = tuple(encode(rows, dimension))
         if self._to_set_aside is None:
             self.load_any()
         try:
-            if not drop_older and (self._to_set_aside is None or self._to_set_aside(model)):
+            if not drop_aside and (self._to_set_aside is None or self._to_set_aside(model)):
                 self._set_aside()
             newest = self._witnessed_or_begun()
             self._to_set_aside = lambda _model: False
         except OSError as error:
             return Committed(None, self._unwritten(error))
-        problem = self._remove(lambda number: number < newest, aside=drop_older) if drop_older else None
+        problem = self._remove(lambda number: number < newest, aside=drop_aside) if drop_older else None
         self._newest = max(self._newest, newest) + 1
         try:
             path = self._path(self._newest)
@@ -190,7 +193,7 @@ class Vault:
             return Committed(None, self._unwritten(error))
         problem = self._witness(self._newest) or problem
         kept = 0 if drop_older else _KEPT_BEFORE
-        problem = self._remove(lambda number: not self._newest - kept <= number <= self._newest, aside=drop_older) or problem
+        problem = self._remove(lambda number: not self._newest - kept <= number <= self._newest, aside=drop_aside) or problem
         return Committed(self._newest, problem)
 
     def backup(self, path: Path, passphrase: str | None = None, *, replace_it: bool = False) -> str | None:
@@ -298,7 +301,7 @@ class Vault:
         if foreign and (numbers or faults):
             sentence = (
                 f"{self._folder}: the vault was sealed by another key; put that back, or go on: what has a photo is enrolled "
-                f"anew, what has none is set aside until somebody is taken out"
+                f"anew, what has none is set aside until somebody is forgotten"
             )
             return Loaded(None, VaultReason.WRONG_KEY, sentence)
         generation = _generation(opened) if opened is not None else None
@@ -321,7 +324,7 @@ class Vault:
         return Loaded(
             None,
             reason,
-            f"{sentence}: what has a photo is enrolled anew, what has none is set aside until somebody is taken out",
+            f"{sentence}: what has a photo is enrolled anew, what has none is set aside until somebody is forgotten",
             generation,
         )
 

@@ -924,6 +924,32 @@ def test_a_consent_that_does_not_hold_yet_deletes_nothing(home: Home) -> None:
     assert directions(home.look()) == {"anna/1.jpg": 0}
 
 
+def test_what_is_set_aside_goes_when_somebody_is_forgotten_or_a_consent_ends_and_not_with_a_photo(home: Home) -> None:
+    """It may be all that is left of people who have no photo: too much to lose by whatever is tidied up in the folder."""
+    home.rules = replace(home.rules, require_consent=True)
+    home.start()
+    for person, number in (("anna", 0), ("ben", 1), ("carl", 2)):
+        home.drop(f"{person}/subject.yaml", CONSENT if person == "anna" else CONSENT.replace("until: 2026", "until: 2027"))
+        home.drop(f"{person}/1.jpg", f"is {number}")
+    home.look()
+    aside = home.state / "vault" / "aside-1-gallery-1.sealed"
+    aside.write_bytes(b"of another key")
+
+    home.drop("ben/1.jpg", "is 1, older")
+    home.look()
+    shutil.rmtree(home.photos / "carl")
+    assert home.look().names == {"anna": "anna", "ben": "ben"}
+    assert aside.exists()
+
+    home.now += timedelta(days=6)
+    assert home.look().names.keys() == {"ben"}
+    assert not aside.exists()
+
+    aside.write_bytes(b"of another key")
+    home.folder.forget("ben")
+    assert not aside.exists()
+
+
 @pytest.mark.parametrize("how", ["it ends", "it is taken back"])
 def test_who_loses_templates_that_no_photo_brings_back_is_named(home: Home, how: str, caplog: pytest.LogCaptureFixture) -> None:
     enrolled_by_consent_without_photo(home)

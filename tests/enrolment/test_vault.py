@@ -361,18 +361,32 @@ def test_after_forgetting_no_file_holds_the_person_any_more(folder: Path, tmp_pa
     held = {"gallery-1.sealed", "gallery-2.sealed", "gallery-9.sealed.tmp", "aside-1-gallery-1.sealed"}
     assert {one.path.name for one in before.found if one.sealed} == held
 
-    assert vault.commit([row("anna")], MODEL, DIMENSION, drop_older=True).problem is None
+    assert vault.commit([row("anna")], MODEL, DIMENSION, drop_older=True, drop_aside=True).problem is None
 
     after = search(tmp_path, sought, [SEAL])
     assert (after.found, after.unread, after.files) == ((), (), 3)
     assert subjects(load(folder)) == ["anna"]
 
 
+@pytest.mark.parametrize("before", [True, False])
+def test_what_is_taken_out_leaves_alone_what_is_set_aside(folder: Path, before: bool) -> None:
+    """It is of another key, which may be put back, and all that is left of who has no photo."""
+    committed(folder, [row("anna", photo_kept=False)])
+    vault = Vault(folder, Seal(bytes(32)))
+    if before:
+        vault.commit([row("bert")], MODEL, DIMENSION)
+
+    assert vault.commit([row("carl")], MODEL, DIMENSION, drop_older=True).problem is None
+
+    generations = [name for name in sorted(os.listdir(folder)) if "gallery" in name]
+    assert generations == ["aside-1-gallery-1.sealed", f"gallery-{1 + before}.sealed"]
+
+
 def test_forgetting_leaves_nothing_that_another_key_opens(folder: Path) -> None:
     committed(folder, [row("anna")])
     vault = Vault(folder, Seal(bytes(32)))
 
-    vault.commit([row("bert")], MODEL, DIMENSION, drop_older=True)
+    vault.commit([row("bert")], MODEL, DIMENSION, drop_older=True, drop_aside=True)
 
     assert sorted(os.listdir(folder)) == ["gallery-1.sealed", "witness-1.sealed", "witness-2.sealed"]
     assert subjects(load(folder, Seal(bytes(32)))) == ["bert"]
