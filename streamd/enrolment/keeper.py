@@ -1,8 +1,9 @@
 """The gallery's keeper: the body of the thread that watches the enrolment folder and hands out every new gallery.
 
 A look at the folder takes what went and what was set into force at once, and judges new photos in slices, what came last
-first, so that ten thousand that lie there keep nobody waiting who drops one more. The thread works at low priority: whoever
-stands at the door comes first.
+first, so that ten thousand that lie there keep nobody waiting who drops one more: a change in the folder ends a slice early and
+makes the next one short, at the end of which it is in force. The thread works at low priority: whoever stands at the door
+comes first.
 """
 
 from __future__ import annotations
@@ -34,6 +35,7 @@ _FIRST_SECONDS: Final = (
     1.5  # at the start, before the cameras are opened: a few new photos are then in force from the first frame
 )
 _ASKED_SLICE_SECONDS: Final = 0.3  # after which somebody who asked, such as to forget, is served first
+_CHANGED_SLICE_SECONDS: Final = 0.5  # after which a change in the folder is looked at
 _OVERHEAD: Final = 0.1  # share of the time that making galleries may take while many photos are judged
 _GOOD_FOR: Final = 60.0  # seconds for which a sign of life holds
 _NICENESS: Final = 10
@@ -50,6 +52,7 @@ class Refreshable(Protocol):
         """Look at it once."""
 
 
+_Changes = Iterator[set[watchfiles.main.FileChange]]
 Answer = TypeVar("Answer")
 Folder = TypeVar("Folder", bound=Refreshable)
 
@@ -92,7 +95,9 @@ class GalleryKeeper(Generic[Folder]):
         self._stopping = threading.Event()
         self._look = threading.Event()
         self._tasks: queue.SimpleQueue[Callable[[Folder], None]] = queue.SimpleQueue()
-        self._changes: Iterator[set[watchfiles.main.FileChange]] | None = None
+        self._changes: _Changes | None = None
+        self._meanwhile: _Changes | None = None
+        """What changes while many photos are judged; None where that cannot be told."""
         logging.getLogger("watchfiles").setLevel(logging.WARNING)  # it tells how many changes there were, at every one
         self._unwatched = False
         self._handed_out: Enrolment | None = None
@@ -132,11 +137,14 @@ class GalleryKeeper(Generic[Folder]):
         while not self._stopping.is_set():
             self._look.clear()
             self._run_tasks(folder)
-            settles_in, overhead = self._refresh(folder, slice_seconds)
+            settles_in, overhead, changed = self._refresh(folder, slice_seconds)
             self.ready.set()
-            slice_seconds = min(max(overhead / _OVERHEAD, _SLICE_SECONDS[0]), _SLICE_SECONDS[1])
             if folder.enrolment.waiting:
+                self._listen()
+                longest = _SLICE_SECONDS[0] if changed else _SLICE_SECONDS[1] if self._meanwhile else self._poll_seconds
+                slice_seconds = min(max(overhead / _OVERHEAD, _SLICE_SECONDS[0]), longest)
                 continue
+            self._meanwhile, slice_seconds = None, _SLICE_SECONDS[0]
             if settles_in is None:
                 self._close_idle()
                 self._wait()
@@ -145,7 +153,7 @@ class GalleryKeeper(Generic[Folder]):
                 self._prepare()
                 # No longer than a photo takes to settle, as nothing that changes meanwhile is heard.
                 self._look.wait(max(0.01, min(settles_in, self._settle) - (self._clock.monotonic() - began)))
-        self._changes = None
+        self._changes = self._meanwhile = None
 
     def _run_tasks(self, folder: Folder) -> None:
         while True:
@@ -155,22 +163,27 @@ class GalleryKeeper(Generic[Folder]):
                 return
             task(folder)
 
-    def _refresh(self, folder: Folder, slice_seconds: float) -> tuple[float | None, float]:
-        """One look; when a photo that is being written may have settled, and the seconds that were not spent judging."""
+    def _refresh(self, folder: Folder, slice_seconds: float) -> tuple[float | None, float, bool]:
+        """One look; when a photo that is being written may have settled, the seconds that were not spent judging, and whether
+        the folder changed meanwhile, or something in it is about to settle.
+        """
         began = self._clock.monotonic()
         judging = 0.0
         first: float | None = None
+        changed = False
 
         def out_of_time() -> bool:
-            nonlocal first, judging
+            nonlocal first, judging, changed
             now = self._clock.monotonic()
             first = now if first is None else first
             judging = now - first
             self._alive(_GOOD_FOR)
             asked = judging >= _ASKED_SLICE_SECONDS and not self._tasks.empty()
-            return self._stopping.is_set() or asked or judging >= slice_seconds
+            changed = judging >= _CHANGED_SLICE_SECONDS and (self._look.is_set() or self._hears())
+            return self._stopping.is_set() or asked or changed or judging >= slice_seconds
 
         self._alive(_GOOD_FOR)
+        self._hears()  # what came until now is seen by this look
         found = folder.refresh(time.time_ns(), round(self._settle * 1e9), out_of_time)
         # A task may have changed it too, such as forgetting somebody.
         if found.enrolment is not self._handed_out or found.judged:
@@ -178,7 +191,33 @@ class GalleryKeeper(Generic[Folder]):
             self._in_force(found.enrolment, found.judged)
         if found.enrolment.waiting:
             self._progress(f"judging photos, {found.enrolment.waiting} to go")
-        return found.settles_in, self._clock.monotonic() - began - judging
+        changed = changed or found.settles_in is not None
+        return found.settles_in, self._clock.monotonic() - began - judging, changed
+
+    # Hearing of a change while photos are judged
+
+    @property
+    def _poll_seconds(self) -> float:
+        return _POLL_SECONDS if self._poll is None else self._poll
+
+    def _listen(self) -> None:
+        """Have changes heard that come while many photos are judged."""
+        if self._meanwhile is None and self._poll is None and self._path.is_dir() and not is_remote(self._path):
+            self._meanwhile = watchfiles.watch(
+                self._path, debounce=1, step=1, rust_timeout=1, yield_on_timeout=True, watch_filter=_is_of_interest,
+                raise_interrupt=False,
+            )  # fmt: skip
+            self._hears()
+
+    def _hears(self) -> bool:
+        """Whether the folder changed since this was asked last, as far as that can be told: it takes a millisecond or two."""
+        if self._meanwhile is None:
+            return False
+        try:
+            return bool(next(self._meanwhile))
+        except (OSError, RuntimeError, StopIteration):  # no more inotify watches, or the folder is gone
+            self._meanwhile = None
+            return False
 
     # Waiting for a change
 
