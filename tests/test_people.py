@@ -132,6 +132,16 @@ def test_everything_is_handed_out_into_a_new_folder_of_whoever_asked(home: Home,
     assert main(["export", "Bob", str(into), "--config", written(home)]) != 0
 
 
+def test_a_document_that_became_a_link_meanwhile_is_not_followed(tmp_path: Path) -> None:
+    """Whoever may write into the folder could have anything handed out that the daemon may read."""
+    (tmp_path / "secret").write_text("of another")
+    (tmp_path / "1.jpg").symlink_to(tmp_path / "secret")
+
+    with pytest.raises(GalleryError, match="export again"):
+        people.part(tmp_path / "1.jpg", 0)
+    assert people.part(tmp_path / "secret", 3) == b"another"
+
+
 def test_forget_without_an_answer_deletes_nothing_and_names_yes(
     home: Home, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:

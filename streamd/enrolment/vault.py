@@ -257,7 +257,6 @@ class Vault:
         if not isinstance(opened, Unsealed):
             return Loaded(None, VaultReason.DAMAGED, f"{path}: no whole backup of the gallery; nothing was changed")
         backup = _generation(opened)
-        self.load_any()  # what is set aside depends on what is in force
         rows = tuple(fit(backup.rows))
         committed = self.commit(rows, backup.model, backup.dimension)
         if committed.generation is None:

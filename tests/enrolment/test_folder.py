@@ -28,6 +28,7 @@ from streamd.enrolment.listing import slug, subject_id
 from streamd.enrolment.photo import ADVICE, PhotoVerdict
 from streamd.enrolment.rows import Traits
 from streamd.enrolment.seal import Seal
+from streamd.enrolment.sidecar import Sidecars, remove_file
 from streamd.enrolment.vault import Vault
 from streamd.errors import GalleryError
 from streamd.recognition.calibration import Calibration
@@ -713,6 +714,25 @@ def test_no_sidecar_is_written_through_a_link(home: Home, tmp_path: Path) -> Non
     assert home.sidecar("anna/1.jpg")["used"] is True
 
 
+def test_no_sidecar_is_written_or_removed_where_a_persons_folder_became_a_link(home: Home, tmp_path: Path) -> None:
+    """Between the listing and the writing: what it leads to is another's."""
+    home.drop("anna/1.jpg", "is 0")
+    event = home.events()[0]
+    sidecars = Sidecars(home.photos, lambda who: who)
+    (home.photos / "anna").rename(tmp_path / "elsewhere")
+    (home.photos / "anna").symlink_to(tmp_path / "elsewhere")
+    told = tmp_path / "elsewhere" / "1.jpg.verdict.json"
+    before = told.read_bytes()
+
+    sidecars.remove(["anna/1.jpg"])
+    assert told.read_bytes() == before
+    told.unlink()
+    sidecars.write({"anna/1.jpg": event})
+    assert not remove_file(home.photos, "anna/1.jpg")
+
+    assert [one.name for one in (tmp_path / "elsewhere").iterdir()] == ["1.jpg"]
+
+
 @pytest.mark.parametrize("content", ["", "{}", '{"verdict": "guilty", "used": true, "reasons": []}', "notes on the trial"])
 def test_a_file_of_somebodys_own_that_is_named_like_a_verdict_is_left_alone(home: Home, content: str) -> None:
     """Beside no photo, where a verdict would be swept up, and beside one whose verdict would go there."""
@@ -1022,6 +1042,18 @@ def test_what_was_removed_is_removed_from_the_vault_too(home: Home) -> None:
     assert template(b"is 1").tobytes() in home.stored()
 
 
+def test_somebody_of_whom_there_are_settings_alone_is_forgotten_in_every_generation(home: Home) -> None:
+    home.drop("Annabel/subject.yaml", "name: Annabel B.")
+    for photo in ("is 1", "is 1, older"):
+        home.drop(f"ben/{len(photo)}.jpg", photo)
+        home.look()
+    assert b"Annabel" in home.stored()
+
+    home.folder.forget("annabel")
+
+    assert b"Annabel" not in home.stored()
+
+
 @pytest.mark.parametrize("how", ["the photo is removed", "the folder is removed", "forget"])
 def test_somebody_whose_photos_were_all_refused_is_removed_from_every_generation(home: Home, how: str) -> None:
     """Their name and the digest of their photo are kept of them, and must not stay in the generations before."""
@@ -1170,3 +1202,34 @@ def test_reading_only_writes_nothing(home: Home) -> None:
 
     assert directions(home.look()) == {"anna/1.jpg": 3, "ben/1.jpg": 1}
     assert {path: path.stat().st_mtime_ns for path in home.state.rglob("*")} == before
+
+
+def test_whose_photo_comes_again_elsewhere_is_not_said_to_be_lost(home: Home, caplog: pytest.LogCaptureFixture) -> None:
+    """Under another name, as the same photo: its template is made of it again."""
+    home.rules = replace(home.rules, keep_photos=False)
+    home.start()
+    home.drop("anna/1.jpg", "is 0")
+    home.look()
+    (home.photos / "anna").rename(home.photos / "Anna M")
+    home.drop("Anna M/1.jpg", "is 0")
+
+    seen = home.look()
+
+    assert (seen.gallery.names, seen.refused) == ((subject_id("Anna M"),), ())
+    assert "the folder is gone" not in caplog.text
+
+
+@pytest.mark.parametrize("photo", ["anna/1.jpg", "anna/M\udcfcller.jpg"])
+def test_the_verdict_on_a_photo_that_was_not_kept_stays_as_long_as_its_template(home: Home, photo: str) -> None:
+    home.rules = replace(home.rules, keep_photos=False)
+    home.start()
+    home.drop(photo, "is 0")
+    for _ in range(2):
+        home.look()
+    assert not (home.photos / photo).exists()
+    assert home.sidecar(photo)["used"] is True
+
+    home.folder.forget("anna")
+    home.look()
+
+    assert not (home.photos / f"{photo}.verdict.json").exists()

@@ -45,6 +45,21 @@ def test_what_lies_there_is_left_as_it_is(tmp_path: Path) -> None:
     assert (tmp_path / "anna" / "subject.yaml").read_text() == "name: Anna N.\n"
 
 
+@pytest.mark.parametrize("person", ["..", ".", ".ssh", "a/b", "../beside", "/etc"])
+@pytest.mark.parametrize("file", ["subject.yaml", "0.jpg"])
+def test_a_backup_lays_out_nothing_under_what_is_no_persons_folder(tmp_path: Path, person: str, file: str) -> None:
+    """It may be anybody's: what opens by a passphrase was not made on this machine."""
+    if person == "a/b":
+        (tmp_path / "gallery" / "a").mkdir(parents=True)
+    (tmp_path / "gallery").mkdir(exist_ok=True)
+    before = sorted(tmp_path.rglob("*"))
+    changes = {"template": None, "traits": None, "notes": "name: A\n"} if file == "subject.yaml" else {}
+
+    fit([row("anna", photo=f"{person}/{file}".replace("/etc", str(tmp_path / "etc")), **changes)], tmp_path / "gallery")
+
+    assert sorted(tmp_path.rglob("*")) == before
+
+
 def test_a_folder_that_cannot_be_written_is_one_sentence(tmp_path: Path) -> None:
     (tmp_path / "gallery").write_text("")
 

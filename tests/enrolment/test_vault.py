@@ -290,6 +290,16 @@ def test_a_commit_between_two_looks_of_a_reader_is_no_fault(folder: Path) -> Non
     assert subjects(reader.load(MODEL, DIMENSION)) == ["ben"]
 
 
+def test_a_folder_that_others_could_look_into_is_closed(tmp_path: Path) -> None:
+    """As one that was copied back from elsewhere."""
+    (tmp_path / "vault").mkdir()
+    (tmp_path / "vault").chmod(0o755)
+
+    Vault(tmp_path / "vault", SEAL)
+
+    assert (tmp_path / "vault").stat().st_mode & 0o777 == 0o700
+
+
 # What happens then
 
 
