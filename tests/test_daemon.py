@@ -8,13 +8,21 @@ import threading
 import time
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
+from dataclasses import replace
+from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
 import pytest
 
 from streamd.control import _line, ask
 from streamd.daemon import Daemon
+from streamd.enrolment.folder import Enrolment
+from streamd.enrolment.unknown import Look
 from streamd.errors import UnavailableError
+from streamd.recognition.gallery import Enrolled, build
+from streamd.recognition.visit import Departure
+from streamd.values import Face, Outcome, Quality, Track
 from tests.porch import CARD, PorchSink, Snag, TurnedClock, Watched, asking_for_a_template, written_config
 from tests.process.broker import wait_until
 
@@ -27,6 +35,8 @@ if TYPE_CHECKING:
 
 STOP = 2.0  # seconds: what the threads have for their end, of the five that a stop may take
 MARGIN = 1.0  # of a loaded machine
+NOON = datetime(2026, 11, 25, 12, tzinfo=UTC)
+LOOK = Look(np.eye(1, 8, dtype=np.float32)[0], Quality(0.3, 120.0, 40.0, 0.0, 0.0, 0.0, 48.0), b"JPEG", NOON)
 
 
 class Porch:
@@ -300,3 +310,68 @@ def test_a_client_whose_question_drips_in_holds_nobody_for_long() -> None:
             with pytest.raises(TimeoutError):
                 _line(server, time.monotonic() + 0.3)
             dripping.set()
+
+
+# Whoever stands there while somebody is forgotten
+
+
+def visited(porch: Porch) -> int:
+    """The visit of somebody who stands before the camera, of whom a look is held that may be a stranger's."""
+    daemon = porch.daemon
+    face = Face(np.array([0, 0, 80, 80], np.float32), np.zeros((6, 2), np.float32), 0.9)
+    daemon._visits.seen("front", [Track(1, face, 0.0, 0.0)], (), 0.0, NOON)
+    (visit,) = daemon._visits.open
+    daemon._looks.add(visit, LOOK)
+    return visit
+
+
+def held(porch: Porch, visit: int) -> bool:
+    """Whether looks of a visit are held at its end, also of those that were on their way."""
+    porch.daemon._looks.add(visit, LOOK)
+    return visit in porch.daemon._looks.ended(frozenset())
+
+
+def test_looks_at_whoever_stands_there_are_let_go_when_somebody_is_forgotten(tmp_path: Path) -> None:
+    """Over the control socket, by a command that takes them out."""
+    porch = Porch(tmp_path)
+    visit = visited(porch)
+    asked = porch.daemon._ask(lambda _kept, _asked: {"ok": True}, {"command": "forget"})
+
+    assert next(asked) is None
+    porch.daemon._keeper._run_tasks(porch.daemon._open_folder())
+
+    assert next(asked) == {"ok": True}
+    assert not held(porch, visit)
+
+
+@pytest.mark.parametrize("left", [(), ("anna",)])
+def test_looks_at_whoever_stands_there_are_let_go_when_somebodys_folder_is_gone(tmp_path: Path, left: tuple[str, ...]) -> None:
+    porch = Porch(tmp_path)
+    model = porch.daemon.enrolment.gallery.model
+    enrolled = Enrolled("anna", "anna/1.jpg", LOOK.vector)
+    porch.daemon._put_in_force(Enrolment(build([enrolled], 1, model, 8)), ())
+    visit = visited(porch)
+
+    porch.daemon._put_in_force(Enrolment(build([enrolled] if left else [], 2, model, 8)), ())
+
+    assert held(porch, visit) is bool(left)
+
+
+@pytest.mark.parametrize(("meanwhile", "kept"), [("nothing", 1), ("somebody is forgotten", 0), ("another model serves", 0)])
+def test_a_visit_that_waits_to_be_kept_is_not_where_it_may_be_of_somebody_forgotten_or_cannot_be_compared(
+    tmp_path: Path, meanwhile: str, kept: int
+) -> None:
+    porch = Porch(tmp_path, privacy={"keep_unknown_days": 7})
+    daemon, now = porch.daemon, datetime.now(UTC)
+    folder = daemon._open_folder()
+    daemon._keep(Departure("front", 1, Outcome.UNKNOWN, None, 1.0, now, now), (LOOK,))
+    if meanwhile == "somebody is forgotten":
+        daemon._forget_looks()
+    elif meanwhile == "another model serves":
+        daemon._serving = replace(daemon._serving)
+
+    daemon._keeper._run_tasks(folder)
+
+    strangers = daemon._strangers()
+    assert strangers is not None
+    assert len(strangers) == kept
