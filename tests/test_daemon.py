@@ -312,6 +312,14 @@ def test_a_client_whose_question_drips_in_holds_nobody_for_long() -> None:
             dripping.set()
 
 
+def test_who_is_guided_is_shown_by_the_name_that_was_given(tmp_path: Path) -> None:
+    porch = Porch(tmp_path)
+    said = porch.daemon._serve_guide({"subject": "anna", "camera": "front", "name": "Anna M."})
+
+    assert next(said)
+    assert (porch.config.gallery_folder / "anna" / "subject.yaml").read_text() == 'name: "Anna M."\n'
+
+
 # Whoever stands there while somebody is forgotten
 
 
