@@ -43,7 +43,7 @@ class Account:
 
 @dataclass(frozen=True, slots=True)
 class AccessUnit:
-    """One picture: NAL units without start codes, and its time from the start of the file in seconds."""
+    """One picture: NAL units without start codes, and the time from the start of the file at which it is shown, in seconds."""
 
     nals: tuple[bytes, ...]
     seconds: float
@@ -59,7 +59,7 @@ class Clip:
 
 
 def read_clip(path: Path) -> Clip:
-    """The pictures of a video file without B-frames (decoding order is showing order)."""
+    """The pictures of a video file, in the order in which they are decoded and sent."""
     with av.open(str(path)) as container:
         stream = container.streams.video[0]
         codec = {"h264": "H264", "hevc": "H265"}[stream.codec_context.name]
@@ -73,7 +73,7 @@ def read_clip(path: Path) -> Clip:
             nals = tuple(nal.rstrip(b"\0") for nal in data.split(b"\0\0\x01") if nal.rstrip(b"\0"))
             units.append(AccessUnit(nals, seconds))
         rate = float(stream.average_rate or 15)
-    return Clip(codec, tuple(units), units[-1].seconds + 1 / rate)
+    return Clip(codec, tuple(units), max(unit.seconds for unit in units) + 1 / rate)
 
 
 class RtspServer:
@@ -294,13 +294,18 @@ def _md5(text: str) -> str:
     return hashlib.md5(text.encode(), usedforsecurity=False).hexdigest()
 
 
-def encode(path: Path, images: Iterator[Any], fps: int, codec: str = "libx264", bitrate: int = 2_000_000) -> None:
-    """Write pictures (uint8 (H, W, 3) RGB) as a video file that the server can play: no B-frames, a key frame every 2 s."""
+def encode(
+    path: Path, images: Iterator[Any], fps: int, codec: str = "libx264", bitrate: int = 2_000_000, b_frames: int = 0
+) -> None:
+    """Write pictures (uint8 (H, W, 3) RGB) as a video file that the server can play, a key frame every 2 s. b_frames: between
+    any two others, which are sent before them.
+    """
     with av.open(str(path), "w") as container:
         stream: Any = None
         for image in images:
             if stream is None:
-                options = {"preset": "veryfast", "bf": "0", "g": str(2 * fps), "x265-params": "log-level=error:bframes=0"}
+                options = {"preset": "veryfast", "bf": str(b_frames), "b_strategy": "0", "g": str(2 * fps)}
+                options["x265-params"] = f"log-level=error:bframes={b_frames}:b-adapt=0"
                 stream = container.add_stream(codec, rate=fps, options=options)
                 stream.height, stream.width = image.shape[:2]
                 stream.pix_fmt, stream.bit_rate = "yuv420p", bitrate

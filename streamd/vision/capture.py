@@ -41,6 +41,7 @@ _EVEN_STEP: Final = 0.3  # seconds; a backlog of the network comes in larger one
 _IDLE_SHARE: Final = 0.2  # of the time that was spent waiting for packets: then no backlog lies here
 _DISBELIEVED: Final = 2  # late openings in a row after which it is the times that are wrong
 _LATE_IN_A_ROW: Final = 900.0  # seconds
+_DECODER_HOLDS: Final = 32  # pictures that wait in a decoder for their turn: H.264 and H.265 know at most 16
 _FROZEN_CELLS: Final = 320
 _CODED_ALIKE: Final = 6  # grey levels
 _LONGEST_STILL: Final = 600.0  # seconds between attempts to bring life into a picture that stands still
@@ -100,6 +101,8 @@ class StreamClock:
         self._ages: deque[float] = deque(maxlen=_CLOCK_WINDOW)
         self.even = True
         """Whether the delay never grew by much at once: so it does where the stream's times run at a rate of their own."""
+        self.closer = 0.0
+        """Seconds, in all, by which packets tied the clocks closer than those before: so much sooner those were captured."""
 
     def captured(self, stream_seconds: float | None, arrived: float) -> float:
         """Capture time (monotonic) of a packet that arrived at `arrived`; never after it."""
@@ -111,7 +114,9 @@ class StreamClock:
             self._offset += _CLOCK_DRIFT * (arrived - then)
             if not -_REORDERED <= stream_seconds - before < 10:
                 self._offset = offset - min(self._ages)  # the stream's clock jumped: a backlog is no younger for that
-        self._offset = min(self._offset, offset)
+        if offset < self._offset:
+            self.closer += self._offset - offset if self._last is not None else 0.0
+            self._offset = offset
         captured = min(arrived, stream_seconds + self._offset)
         if self._ages and arrived - captured > self._ages[-1] + _EVEN_STEP:
             self.even = False
@@ -355,6 +360,7 @@ class _Reading:
         stream.codec_context.thread_count = 1
         stream_clock, shown = StreamClock(), False
         interval = 1 / float(stream.average_rate or stream.guessed_rate or 15)
+        captures: dict[int | None, float] = {}  # by the packet's time, of what the decoder holds: B-frames overtake others
         opened = asked = self._clock.monotonic()
         waited = 0.0
         for packet in container.demux(stream):
@@ -369,6 +375,9 @@ class _Reading:
                 self._times.late(arrived, by_its_times=stream_clock.even and idle and not told)
                 raise CameraError(CameraFailure.LATE, self._late(arrived - captured))
             asked = arrived
+            captures[packet.pts] = captured + stream_clock.closer
+            if len(captures) > _DECODER_HOLDS:
+                del captures[next(iter(captures))]
             try:
                 pictures = packet.decode()
             except av.error.InvalidDataError:
@@ -377,6 +386,8 @@ class _Reading:
                 shown = True
                 if not self._live:
                     captured = arrived = self._pace.wait(decoded.time, interval)
+                elif self._timed:
+                    captured = captures.pop(decoded.pts, captured + stream_clock.closer) - stream_clock.closer
                 # Half an interval of grace, so that a camera's jitter does not halve its rate.
                 if captured < self._due:
                     continue

@@ -56,11 +56,12 @@ def square_of(image: UInt8) -> int:
 
 @pytest.fixture(scope="session")
 def files(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
-    """Two seconds of video in each codec, and two seconds in which nothing changes."""
+    """Two seconds of video in each codec, with two B-frames for each other picture, and in which nothing changes."""
     folder = tmp_path_factory.mktemp("clips")
-    paths = {name: folder / f"{name}.mp4" for name in ("h264", "h265", "still")}
+    paths = {name: folder / f"{name}.mp4" for name in ("h264", "h265", "b-frames", "still")}
     encode(paths["h264"], (picture(i) for i in range(FPS * SECONDS)), FPS, "libx264")
     encode(paths["h265"], (picture(i) for i in range(FPS * SECONDS)), FPS, "libx265")
+    encode(paths["b-frames"], (picture(i) for i in range(FPS * SECONDS)), FPS, b_frames=2)
     encode(paths["still"], (picture(5) for _ in range(FPS * SECONDS)), FPS, "libx264")
     return paths
 
@@ -228,6 +229,17 @@ def test_capture_times_rise_by_the_streams_clock_and_lie_shortly_before_arrival(
     assert ages.min() >= 0
     assert np.median(ages) < 0.25
     assert walls == pytest.approx(ages, abs=0.05)
+
+
+def test_pictures_that_are_sent_before_earlier_ones_are_shown_in_turn_each_with_its_own_time(clips: dict[str, Clip]) -> None:
+    """Of B-frames none is left out, and none has the time of the picture that it was sent with."""
+    sent = [unit.seconds for unit in clips["b-frames"].units]
+    assert sent != sorted(sent)
+    with RtspServer(clips) as server:
+        seen, _ = see(camera(server.url("b-frames"), max_fps=float(FPS)), FPS * SECONDS)
+
+    assert [square_of(frame.image) for frame in seen] == list(range(FPS * SECONDS))
+    assert np.diff([frame.captured for frame in seen]) == pytest.approx([1 / FPS] * (FPS * SECONDS - 1), abs=0.02)
 
 
 def test_a_backlog_shows_as_age(clips: dict[str, Clip]) -> None:
