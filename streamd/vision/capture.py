@@ -37,10 +37,12 @@ _PLANAR: Final = frozenset({"yuv420p", "yuvj420p", "yuv422p", "yuvj422p"})
 _CLOCK_DRIFT: Final = 1e-3  # what two clocks may part by: quartz 1e-4, a clock that is being set right 5e-4
 _CLOCK_WINDOW: Final = 30  # packets over which the least age is what a jump of the stream's clock leaves as it was
 _REORDERED: Final = 0.5  # seconds that a packet's time may lie before the last one's: pictures are not sent as they are shown
-_EVEN_STEP: Final = 0.3  # seconds; a backlog of the network comes in larger ones
+_SUDDEN: Final = 0.2  # seconds by which a delay grows at once; networks and key frames do that, wrong times never
+_SUDDEN_GAPS: Final = 1.5  # and of the longest of the last pauses: wrong times add less than a pause with every picture
+_PAUSES: Final = 3
 _IDLE_SHARE: Final = 0.2  # of the time that was spent waiting for packets: then no backlog lies here
-_DISBELIEVED: Final = 2  # late openings in a row after which it is the times that are wrong
-_LATE_IN_A_ROW: Final = 900.0  # seconds
+_DISBELIEVED: Final = 2  # openings that were late as by wrong times after which it is the times that are wrong
+_LATE_WITHIN: Final = 900.0  # seconds
 _DECODER_HOLDS: Final = 32  # pictures that wait in a decoder for their turn: H.264 and H.265 know at most 16
 _FROZEN_CELLS: Final = 320
 _CODED_ALIKE: Final = 6  # grey levels
@@ -99,10 +101,18 @@ class StreamClock:
         self._offset = float("inf")  # of our clock to the stream's, without delay
         self._last: tuple[float, float] | None = None  # stream's time and arrival of the last packet
         self._ages: deque[float] = deque(maxlen=_CLOCK_WINDOW)
-        self.even = True
-        """Whether the delay never grew by much at once: so it does where the stream's times run at a rate of their own."""
+        self._newest = float("-inf")  # stream's time
+        self._newest_age = 0.0
+        self._newest_arrived = float("inf")
+        self._pauses: deque[float] = deque([0.0], maxlen=_PAUSES)
+        self._sudden = 0.0  # seconds of the delay that came in big steps
         self.closer = 0.0
         """Seconds, in all, by which packets tied the clocks closer than those before: so much sooner those were captured."""
+
+    @property
+    def even(self) -> bool:
+        """Whether most of the delay came little by little, as it does where the stream's times run at a rate of their own."""
+        return self._sudden <= self._newest_age / 2
 
     def captured(self, stream_seconds: float | None, arrived: float) -> float:
         """Capture time (monotonic) of a packet that arrived at `arrived`; never after it."""
@@ -114,23 +124,34 @@ class StreamClock:
             self._offset += _CLOCK_DRIFT * (arrived - then)
             if not -_REORDERED <= stream_seconds - before < 10:
                 self._offset = offset - min(self._ages)  # the stream's clock jumped: a backlog is no younger for that
+                self._newest = float("-inf")
         if offset < self._offset:
             self.closer += self._offset - offset if self._last is not None else 0.0
             self._offset = offset
         captured = min(arrived, stream_seconds + self._offset)
-        if self._ages and arrived - captured > self._ages[-1] + _EVEN_STEP:
-            self.even = False
         self._ages.append(arrived - captured)
         self._last = stream_seconds, arrived
+        if stream_seconds > self._newest:  # B-frames are older than what they were sent after, and no later for that
+            self._newest = stream_seconds
+            self._judge(arrived - captured, arrived)
         return captured
+
+    def _judge(self, age: float, arrived: float) -> None:
+        """Tell a delay that grew at once from one that grew little by little; what has been made up for counts no more."""
+        if age > self._newest_age + max(_SUDDEN, _SUDDEN_GAPS * max(self._pauses)):
+            self._sudden += age - self._newest_age
+        self._sudden = min(self._sudden, age)
+        self._pauses.append(max(0.0, arrived - self._newest_arrived))
+        self._newest_age, self._newest_arrived = age, arrived
 
 
 class StreamTimes:
     """Whether the times that a camera puts on its pictures are believed; one owner thread, over all openings of the camera.
 
     Some cameras stamp as many pictures a second as they are set to and send fewer. Their delay grows evenly for ever, though
-    they are waited for; a backlog comes at once, or lies here. Where it is twice the times, age is counted from arrival. A link
-    that carries a little less than the stream looks the same, so times that sender reports tell are always believed.
+    they are waited for; a backlog comes at once, grows with every key frame, or lies here. Where it is twice the times, age is
+    counted from arrival. A link that carries a little less than a stream without large key frames looks the same, so times that
+    sender reports tell are always believed.
     """
 
     def __init__(self) -> None:
@@ -139,12 +160,9 @@ class StreamTimes:
 
     def late(self, now: float, by_its_times: bool) -> None:
         """A stream was late at `now` (monotonic); by_its_times: as it would be if its times were wrong."""
-        if not by_its_times:
-            self._late_at.clear()
-            return
-        self._late_at.append(now)
-        if len(self._late_at) == _DISBELIEVED and now - self._late_at[0] <= _LATE_IN_A_ROW:
-            self.believed = False
+        if by_its_times:
+            self._late_at.append(now)
+            self.believed &= len(self._late_at) < _DISBELIEVED or now - self._late_at[0] > _LATE_WITHIN
 
 
 class Stillness(Enum):
