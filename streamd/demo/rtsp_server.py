@@ -16,7 +16,7 @@ import socketserver
 import struct
 import threading
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
@@ -81,13 +81,25 @@ class RtspServer:
 
     Every client sees a clip from its start. `loop` shows it again and again; else the server closes the connection at its end.
     `sent` maps each path to the monotonic time at which each picture of the newest client left, so that a benchmark knows the
-    truth about delay.
+    truth about delay. leaves: when a picture leaves, by the time that is stamped on it, both in seconds from the start: a slow
+    network, or a camera that counts wrongly. reports: whether sender reports are sent.
     """
 
-    def __init__(self, clips: Mapping[str, Clip], port: int = 0, account: Account | None = None, loop: bool = True) -> None:
+    def __init__(
+        self,
+        clips: Mapping[str, Clip],
+        port: int = 0,
+        account: Account | None = None,
+        loop: bool = True,
+        *,
+        leaves: Callable[[float], float] = lambda seconds: seconds,
+        reports: bool = True,
+    ) -> None:
         self.clips = dict(clips)
         self.account = account
         self.loop = loop
+        self.leaves = leaves
+        self.reports = reports
         self.sent: dict[str, list[float]] = {}
         self.stopping = threading.Event()
         self._nonce = secrets.token_hex(8)
@@ -225,11 +237,11 @@ class _Connection(socketserver.StreamRequestHandler):
         sent = self.camera.sent[path] = []
         try:
             for seconds, unit in _endless(clip, self.camera.loop):
-                wait = start + seconds - time.monotonic()
+                wait = start + self.camera.leaves(seconds) - time.monotonic()
                 if self._gone.wait(max(wait, 0.0)) or self.camera.stopping.is_set():
                     break
                 stamp = (base + round(seconds * _CLOCK_RATE)) & 0xFFFFFFFF
-                if seconds - reported >= _REPORT_SECONDS:
+                if self.camera.reports and seconds - reported >= _REPORT_SECONDS:
                     reported = seconds
                     wall = time.time() - (time.monotonic() - start - seconds) + _NTP_EPOCH
                     self._send(1, _sender_report(source, wall, stamp, len(sent), octets))

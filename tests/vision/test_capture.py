@@ -305,6 +305,61 @@ def test_age_is_counted_from_arrival_where_a_cameras_times_are_not_believed(clip
     assert time.monotonic() - frame.captured < 1
 
 
+def outages(server: RtspServer, count: int, pictures: int, on_frame: Callable[[Frame], None] = lambda _: None) -> list[str]:
+    """Why a camera of whose pictures none may be 0.6 s old was opened again: `count` times, or until it gave so many pictures
+    after an opening.
+    """
+    said: list[Outage] = []
+    seen = 0
+
+    def see_one(frame: Frame) -> None:
+        nonlocal seen
+        seen = frame.index + 1
+        on_frame(frame)
+
+    watched = camera(server.url("h264"), latest=0.6, reconnect_min=0.01, reconnect_max=0.01, read_timeout=5.0)
+    watch(watched, SystemClock(), lambda: len(said) >= count or seen >= pictures, see_one, said.append)
+    assert {outage.error.failure for outage in said} == {CameraFailure.LATE}
+    return [str(outage.error) for outage in said]
+
+
+def test_a_camera_that_stamps_wrong_times_is_opened_twice_and_then_watched_by_when_its_pictures_come(
+    clips: dict[str, Clip],
+) -> None:
+    """Twice as many pictures as it sends: it is 0.6 s late after seven. What is known of its times outlives an opening."""
+    ages: list[float] = []
+    with RtspServer(clips, leaves=lambda seconds: 2 * seconds, reports=False) as server:
+        said = outages(server, 4, 15, lambda frame: ages.append(time.monotonic() - frame.captured))
+
+    assert ["falls behind evenly" in sentence for sentence in said] == [False, True]
+    assert max(ages[-10:]) < 0.5
+
+
+def test_a_link_that_is_too_slow_for_a_camera_with_sender_reports_is_never_taken_for_wrong_times(
+    clips: dict[str, Clip],
+) -> None:
+    with RtspServer(clips, leaves=lambda seconds: 2 * seconds) as server:
+        said = outages(server, 3, 15)
+
+    assert [" s late, so it is opened again" in sentence for sentence in said] == [True] * 3
+
+
+def test_a_network_that_stops_again_and_again_is_never_taken_for_wrong_times(clips: dict[str, Clip]) -> None:
+    """All that is captured in 0.8 s comes at their end."""
+    with RtspServer(clips, leaves=lambda seconds: 1.3 if 0.5 < seconds < 1.3 else seconds, reports=False) as server:
+        said = outages(server, 3, 15)
+
+    assert [" s late, so it is opened again" in sentence for sentence in said] == [True] * 3
+
+
+def test_a_machine_that_is_too_slow_for_a_camera_is_never_taken_for_wrong_times(clips: dict[str, Clip]) -> None:
+    """Nothing is waited for: what is late lies here."""
+    with RtspServer(clips, reports=False) as server:
+        said = outages(server, 3, 30, lambda _: time.sleep(1.5 / FPS))
+
+    assert [" s late, so it is opened again" in sentence for sentence in said] == [True] * 3
+
+
 @pytest.mark.parametrize(
     ("rotation", "region", "shape"), [(90, None, (WIDTH, HEIGHT, 3)), (180, (0.0, 0.0, 0.5, 1.0), (HEIGHT, WIDTH // 2, 3))]
 )
