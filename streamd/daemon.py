@@ -230,9 +230,12 @@ class Daemon:
         connection: how many there have been, where one stands; else None.
         """
         with self._visits_lock:
-            numbers = {self._visit_id(number): number for number in self._visits.open}
+            numbers = self._open_visits()
             for visit in self._unheard.take(connection, self._clock.monotonic(), numbers):
                 self._visits.not_delivered(numbers[visit])
+
+    def _open_visits(self) -> dict[str, int]:
+        return {self._visit_id(number): number for number in self._visits.open}
 
     def enable(self, camera: str | None, enabled: bool) -> list[str]:
         """Switch one camera, or all, on or off; the names that were switched, or KeyError for an unknown one."""
@@ -787,6 +790,9 @@ class Daemon:
     def _tick(self) -> None:
         now = self._clock.monotonic()
         with self._visits_lock:
+            numbers = self._open_visits()
+            for visit in self._unheard.outstanding(numbers):  # before any ends: while no broker is there, nothing is told again
+                self._visits.unheard(numbers[visit])
             announcements, departures = self._visits.tick(now)
             self._announce(announcements)
             looks = self._looks.ended(self._visits.open)

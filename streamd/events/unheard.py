@@ -56,6 +56,11 @@ class Unheard:
             self._times[visit] = times = self._times.get(visit, 0) + 1
             self._lost[visit] = _Loss(seq, connection, now, times)
 
+    def outstanding(self, open_visits: Collection[str]) -> list[str]:
+        """The visits whose last word was lost and which have not been decided anew yet."""
+        with self._lock:
+            return [visit for visit, lost in self._lost.items() if visit in open_visits and self._said.get(visit) == lost.seq]
+
     def take(self, connection: int | None, now: float, open_visits: Collection[str]) -> list[str]:
         """The visits to decide anew: still open, and their last word was lost. Each once.
 

@@ -94,9 +94,9 @@ class _Visit:
     """One visit; `track` is the track that feeds it, or None after that ended.
 
     comparisons: what the next decision is made of. decision, told: what was settled last, and whether it was announced;
-    decided: whether anything ever was, also where it was taken back since; announced: the last that was. unheard: that
-    reached nobody. left, before: when whoever was told had gone (seconds and UTC), and what they looked like: somebody is
-    back who looks like them, and is them as soon as their own looks say so.
+    decided: whether anything ever was, also where it was taken back since; announced: the last that was. unheard: that has
+    reached nobody so far. left, before: when whoever was told had gone (seconds and UTC), and what they looked like: somebody
+    is back who looks like them, and is them as soon as their own looks say so.
     """
 
     id: int
@@ -202,15 +202,19 @@ class Visits:
         visit.comparisons = _completed(self._gallery, visit)
         return self._judge(visit, finished)
 
+    def unheard(self, visit: int) -> None:
+        """What was said of a visit has reached nobody so far: if it ends like that, no cool-down keeps its subject silent."""
+        for one in self._open:
+            one.unheard |= one.id == visit
+
     def not_delivered(self, visit: int) -> None:
         """What was said of a visit reached nobody: it is decided anew by the next good crop, as if nothing had been said.
 
         Whoever is out of view keeps their decision until they come back; nothing can be told of them now.
         """
+        self.unheard(visit)
         for one in self._open:
-            if one.id == visit and one.track is None:
-                one.unheard = True
-            elif one.id == visit:
+            if one.id == visit and one.track is not None:
                 one.decision, one.told = None, False
 
     def gallery_changed(self, gallery: Gallery, now: float) -> list[Announcement]:
@@ -222,7 +226,7 @@ class Visits:
         self._cooling = {key: since for key, since in self._cooling.items() if key[1] in gallery.names}
         announcements: list[Announcement] = []
         for visit in self._open:
-            gone = visit.decision is not None and visit.decision.subject not in (None, *gallery.names)
+            gone = visit.decision is not None and not self._stands(visit.decision)
             if visit.track is None and gone:
                 visit.comparisons, visit.before = [], []  # on return a visit of its own: nothing of the old one holds any more
             elif gone:
@@ -240,7 +244,7 @@ class Visits:
         self._gallery, self._calibration = gallery, calibration
         for visit in self._open:
             visit.comparisons, visit.before, visit.foreign = [], [], 0
-            if visit.decision is not None and visit.decision.subject not in (None, *gallery.names):
+            if visit.decision is not None and not self._stands(visit.decision):
                 visit.decision, visit.told = None, False
 
     def tick(self, now: float) -> tuple[list[Announcement], list[Departure]]:
@@ -343,6 +347,9 @@ class Visits:
         )
         if decision is None:
             return []
+        if decision.outcome is Outcome.UNDECIDED and visit.announced is not None and self._stands(visit.announced):
+            visit.decision = visit.announced  # it is more than this, and may have arrived after all
+            return []
         if visit.decision is not None and _is_somebody_else(visit.decision, decision, returned=visit.left is not None):
             return self._judge(self._parted(visit), now, ended)
         if decision.subject is not None:
@@ -356,8 +363,12 @@ class Visits:
         cooled = self._cooling.get((visit.camera, decision.subject or ""), float("-inf"))
         if decision.subject is not None and now - cooled < self._rules.cooldown:
             return []
-        visit.told, visit.announced = True, decision
+        visit.told, visit.announced, visit.unheard = True, decision, False
         return [self._announcement(visit, decision, now, first, ended)]
+
+    def _stands(self, decision: Decision) -> bool:
+        """Whether whom a decision names, if anybody, is enrolled."""
+        return decision.subject in (None, *self._gallery.names)
 
     def _parted(self, visit: _Visit) -> _Visit:
         """A visit of its own for whoever is in view, with their looks: they are not who was told."""

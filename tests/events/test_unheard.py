@@ -77,3 +77,29 @@ def test_a_loss_may_be_noticed_before_the_decision_is_noted() -> None:
     unheard.said("b-1", 4)
 
     assert unheard.take(1, 10.0, {"b-1"}) == ["b-1"]
+
+
+def test_what_was_lost_is_outstanding_until_it_is_decided_anew_or_replaced() -> None:
+    unheard = Unheard()
+    for visit in ("b-1", "b-2", "b-3"):
+        unheard.said(visit, 1)
+        unheard.lost(visit, 1, connection=0, now=10.0)
+    unheard.said("b-2", 2)
+
+    assert unheard.outstanding({"b-1", "b-2"}) == ["b-1"]
+    assert unheard.take(None, 10.1, {"b-1", "b-2"}) == []
+    assert unheard.outstanding({"b-1", "b-2"}) == ["b-1"]
+    assert unheard.take(1, 10.2, {"b-1", "b-2"}) == ["b-1"]
+    assert unheard.outstanding({"b-1", "b-2"}) == []
+
+
+def test_how_often_something_was_lost_is_forgotten_with_its_visit() -> None:
+    """Else they would add up for as long as the daemon runs."""
+    unheard = Unheard()
+    unheard.said("b-1", 1)
+    unheard.lost("b-1", 1, connection=1, now=0.0)
+    assert unheard.take(1, 1.0, {"b-2"}) == []
+
+    unheard.said("b-1", 2)
+    unheard.lost("b-1", 2, connection=1, now=10.0)
+    assert unheard.take(1, 12.0, {"b-1"}) == ["b-1"]

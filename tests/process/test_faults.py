@@ -135,6 +135,21 @@ def test_whoever_still_stands_there_when_the_broker_comes_is_announced_by_what_i
 
 
 @pytest.mark.usefixtures("house")
+def test_whoever_went_before_anybody_could_be_told_is_announced_when_they_come_again(door: Door) -> None:
+    """No cool-down follows a word that reached nobody; it does once one has arrived."""
+    door.options["decision"] |= {"cooldown_seconds": 600}
+    door.broker.kill()
+    door.start()
+    wait_until(lambda: door.log.count("front: Barack Obama") >= 2, "two visits without a broker", 40)
+
+    door.broker.start()
+    _, message = door.decision("front", Outcome.IDENTIFIED)
+    time.sleep(2 * 4.0)  # twice the clip
+
+    assert door.decisions("front") == [message]
+
+
+@pytest.mark.usefixtures("house")
 def test_sigterm_says_goodbye_and_ends_in_time_with_status_0(door: Door) -> None:
     """Whoever is in view then has left, for all who listen: nobody would ever tell them otherwise."""
     door.start()

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import dataclasses
 import itertools
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 
@@ -507,6 +507,18 @@ def test_a_gallery_change_decides_by_no_crop_that_is_too_old_to_be_told(door: Do
     assert door.said[-1].settled >= changed
 
 
+@pytest.mark.parametrize(("away", "answered"), [(0.6, ["unknown", "new"]), (0.8, ["unknown"])])
+def test_a_gallery_change_decides_by_a_crop_of_the_last_second(door: Door, away: float, answered: list[str]) -> None:
+    """The last good one was the eighth, 0.3 s before the blur."""
+    door.shows(1.0, {1: "stranger"})
+    door.quality = BLURRED
+    door.shows(away, {1: "stranger"})
+
+    door.change(build([Enrolled("new", "new/1.jpg", PEOPLE["stranger"])], 2, "model", 16))
+
+    assert [who for _, who in door.outcomes()] == answered
+
+
 def test_two_people_whose_tracks_are_exchanged_are_each_named_once(door: Door) -> None:
     """Both have been named; the tracker then takes each for the other, and back to their own visits they go."""
     door.shows(2.0, {1: "anna", 2: "ben"})
@@ -719,6 +731,38 @@ def test_a_face_that_was_lost_for_a_moment_keeps_its_evidence(door: Door) -> Non
     assert door.outcomes() == [(1, "anna")]
 
 
+@pytest.mark.parametrize(("lost", "looks"), [(0.4, 1), (0.6, 3)])
+def test_a_face_that_was_lost_for_longer_than_half_a_second_is_looked_at_anew(door: Door, lost: float, looks: int) -> None:
+    """lost: from the last frame before to the first after."""
+    door.shows(0.2, {1: ANNA_TODAY}).empty(lost - 0.1)
+
+    for _ in range(looks):
+        assert door.said == []
+        door.frame({2: ANNA_TODAY})
+    assert door.outcomes() == [(1, "anna")]
+
+
+def odd_twice() -> Door:
+    """Anna, not identified yet, and then two crops of a stranger under her track; a third would be one too many."""
+    return Door(gallery("ben")).shows(0.3, {1: "anna"}).shows(0.2, {1: "stranger"})
+
+
+def test_odd_crops_before_somebody_went_do_not_count_against_who_comes_back() -> None:
+    door = odd_twice().empty(0.3).shows(0.1, {2: "anna"}).shows(0.1, {2: "stranger"})
+
+    assert door.crops == 7
+    assert door.visits.open == {1}
+    assert door.visits.visit_of("door", 2) == 1
+
+
+def test_somebody_who_was_taken_for_the_one_before_leaves_them_their_looks(door: Door) -> None:
+    """So that she goes on with her visit when she comes back after the stranger, whom she is not like today."""
+    door.shows(2, {1: ANNA_TODAY}).empty(0.5).shows(1, {2: LIKE_HER}).shows(0.5, {3: look(anna=0.9, n5=0.436)})
+
+    assert door.outcomes() == [(1, "anna"), (3, "unknown")]
+    assert door.visits.visit_of("door", 3) == 1
+
+
 def test_somebody_who_looks_like_two_people_keeps_the_name_that_they_were_given(door: Door) -> None:
     """The light changes while they stand there, and with it whom they are more like."""
     like_anna, like_ben = look(anna=0.8, ben=0.5, n5=0.3), look(anna=0.5, ben=0.8, n5=0.3)
@@ -792,14 +836,56 @@ def test_whoever_has_gone_meanwhile_keeps_their_decision_and_is_announced_when_t
 
 
 def test_whoever_goes_before_a_lost_word_is_said_again_has_left_all_the_same() -> None:
-    """The word may have arrived, unconfirmed."""
+    """The word may have arrived, unconfirmed: whoever it named has left, and nothing weaker is said of them."""
     door = Door().shows(0.4, {1: "anna"})
-    assert door.outcomes() == [(1, "anna")]
     door.visits.not_delivered(1)
 
     door.empty(8)
 
-    assert [one.visit for one in door.left] == [1]
+    assert door.outcomes() == [(1, "anna")]
+    assert [(one.visit, one.outcome, one.subject) for one in door.left] == [(1, Outcome.IDENTIFIED, "anna")]
+
+
+def test_whoever_is_back_after_going_before_a_lost_word_was_said_again_is_announced() -> None:
+    door = Door().shows(0.4, {1: "anna"})
+    door.visits.not_delivered(1)
+
+    door.empty(1.5).shows(1.0, {2: "anna"})
+
+    assert door.outcomes() == [(1, "anna"), (1, "anna")]
+
+
+def test_who_goes_before_a_lost_word_is_said_again_and_was_taken_out_meanwhile_is_not_taken_for_named() -> None:
+    """Her photo was found to be Ben's."""
+    door = Door().shows(0.4, {1: "anna"})
+    door.visits.not_delivered(1)
+    door.empty(0.5)
+
+    door.change(build([Enrolled("ben", "ben/1.jpg", PEOPLE["anna"])], 2, "model", 16))
+    door.empty(8)
+
+    assert door.outcomes() == [(1, "anna"), (1, "undecided")]
+    assert [(one.outcome, one.subject) for one in door.left] == [(Outcome.UNDECIDED, None)]
+
+
+@pytest.mark.parametrize("lose", [Visits.unheard, Visits.not_delivered])
+def test_no_cool_down_follows_a_word_that_was_lost_while_they_stood_there(lose: Callable[[Visits, int], None]) -> None:
+    """Without a broker nothing is said again before they go; with one they may be gone before it is."""
+    door = Door().shows(0.4, {1: "anna"})
+    lose(door.visits, 1)
+
+    door.empty(RULES.rejoin + 0.5).shows(1, {2: "anna"})
+
+    assert door.outcomes() == [(1, "anna"), (2, "anna")]
+
+
+def test_a_cool_down_follows_once_the_word_is_said_again() -> None:
+    door = Door().shows(0.4, {1: "anna"})
+    door.visits.not_delivered(1)
+
+    door.shows(1, {1: "anna"}).empty(RULES.rejoin + 0.5).shows(1, {2: "anna"})
+
+    assert door.outcomes() == [(1, "anna"), (1, "anna")]
 
 
 def test_a_visit_that_ended_unheard_of_ends_as_what_it_was() -> None:
@@ -842,6 +928,29 @@ def test_a_template_of_the_model_before_counts_for_nothing() -> None:
     door.shows(2.0, {1: "anna"})
 
     assert door.said == []
+
+
+def test_odd_crops_by_the_model_before_do_not_count() -> None:
+    door = odd_twice()
+    door.visits.model_changed(by_another_model(), Shifted())
+    door.model = "another"
+
+    door.shows(0.1, {1: "anna"}).shows(0.1, {1: "stranger"})
+
+    assert door.crops == 7
+    assert door.visits.open == {1}
+    assert door.visits.visit_of("door", 1) == 1
+
+
+def test_looks_by_the_model_before_join_nobody(door: Door) -> None:
+    """Anna's, kept since somebody like her goes on with her visit; by the other model they would be another's."""
+    door.shows(2, {1: ANNA_TODAY}).empty(1).shows(0.1, {2: LIKE_HER}).empty(0.3)
+    door.visits.model_changed(by_another_model(), Shifted())
+    door.model = "another"
+
+    door.shows(0.1, {3: ANNA_TODAY})
+
+    assert door.visits.visit_of("door", 3) not in (None, 1)
 
 
 def test_whoever_was_identified_before_is_not_said_again_unless_they_are_enrolled_no_more() -> None:
