@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import dataclasses
+import itertools
 import json
 import os
+import shutil
 import signal
 import socket
 import time
@@ -13,6 +15,8 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from streamd.assembly import SHIPPED_CARD
+from streamd.demo.portraits import OFFICIAL, SPEAKING
 from streamd.service import Service
 from tests.porch import CARD, Snag, TurnedClock, Watched, asking_for_a_template, written_config
 from tests.process.broker import Listener, Mosquitto, wait_until
@@ -60,13 +64,17 @@ class House:
 
     def __init__(self, folder: Path, broker: Mosquitto, listener: Listener) -> None:
         self.snag = Snag()
+        self.is_caught: Callable[[], bool] = lambda: True
+        """Whether the embedder is to be caught."""
         self.clock = TurnedClock()
         self.systemd = Systemd(folder)
         self.listener = listener
         # Looked at once an hour, or when asked.
-        options = {"mqtt": f"mqtt://127.0.0.1:{broker.port}", "gallery": {"poll_seconds": 3600}}
+        options = {"mqtt": f"mqtt://127.0.0.1:{broker.port}", "gallery": {"poll_seconds": 3600, "settle_milliseconds": 100}}
+        # A card without what is known of glasses beside it: the stand-in for the model knows nothing of them.
+        options["model"] = {"card": shutil.copy(SHIPPED_CARD, folder)}
         self.config = written_config(folder, **options)
-        embedder = Watched(self.snag.catch)
+        embedder = Watched(lambda: self.is_caught() and self.snag.catch())
         self.service = Service(self.config, self.systemd.environ, open_model=lambda _: (embedder, CARD), clock=self.clock)
 
     def live(self, story: Callable[[], None]) -> None:
@@ -155,6 +163,42 @@ def test_sighup_looks_at_the_enrolment_folder(house: House) -> None:
 
     [event] = house.listener.at("streamd/porch/gallery/event")
     assert json.loads(event.body)["photo"] == "Anna/portrait.jpg"
+
+
+def test_nobodys_last_seen_is_taken_away_while_photos_are_still_to_be_judged(house: House, portraits: Path) -> None:
+    """The first photo takes longer than the start waits for all; whose photo is the second is no stranger for that."""
+    for person, photo in (("Anna", OFFICIAL), ("Ben", SPEAKING)):
+        (house.config.gallery_folder / person).mkdir()
+        shutil.copy(portraits / photo.file, house.config.gallery_folder / person / "portrait.jpg")
+    time.sleep(0.2)  # until they have settled
+    anna, ben, carl = (f"streamd/porch/subject/{who}/last_seen" for who in ("anna", "ben", "carl"))
+    for topic in (anna, ben, carl):
+        house.listener.send(topic, b"{}", retain=True)
+    embedded = itertools.count()
+
+    def after_the_first() -> bool:
+        if next(embedded) > 0:
+            return True
+        time.sleep(1.6)
+        return False
+
+    house.is_caught = after_the_first
+
+    def taken_away(topic: str) -> bool:
+        return any(not one.body for one in house.listener.at(topic))
+
+    def story() -> None:
+        assert house.snag.caught.wait(10)
+        wait_until(lambda: house.problems() == [], "the broker to be told")
+        time.sleep(1.5)  # some ticks, each of which would take them away
+        assert house.service.daemon.enrolment.waiting == 1
+        assert not any(taken_away(topic) for topic in (anna, ben, carl))
+        house.snag.let_go()
+        wait_until(lambda: taken_away(carl), "what is kept of nobody to be taken away")
+
+    house.live(story)
+
+    assert not taken_away(anna)
 
 
 def test_what_a_thread_cannot_handle_ends_the_service_which_says_goodbye(house: House) -> None:
