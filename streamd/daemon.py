@@ -207,7 +207,7 @@ class Daemon:
         return self._enrolment
 
     def stop(self) -> None:
-        """Ask the daemon to end; safe from a signal handler."""
+        """Ask the daemon to end; from any thread, but not from a signal handler: see signals.py."""
         self._stopping.set()
         self._keeper.stop()
         for toggled in self._toggled.values():

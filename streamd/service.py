@@ -12,7 +12,6 @@ import uuid
 from collections.abc import Callable, Mapping
 from datetime import UTC, datetime
 from pathlib import Path
-from types import FrameType
 from typing import Any, Final
 
 from streamd import __version__, assembly, desk
@@ -34,6 +33,7 @@ from streamd.people import Kept
 from streamd.plural import counted
 from streamd.recognition.card import ModelCard
 from streamd.recognition.embedding import Embedder
+from streamd.signals import answering
 from streamd.state import locked_state
 from streamd.systemd import Systemd
 
@@ -94,27 +94,20 @@ class Service:
         """Serve until SIGTERM or SIGINT; SIGHUP looks at the enrolment folder. Raises what ended the daemon."""
         for camera in self._config.cameras:  # a run that was killed may have left another number at the broker
             self.publisher.publish_state(Presence(camera=camera, faces=0, at=datetime.now(UTC)))
-        previous = {number: signal.signal(number, self._signalled) for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP)}
         if self._config.home_assistant.enabled:
             config, topics = self._config, assembly.topics(self._config)
             prefix = config.home_assistant.discovery_prefix
             found = homeassistant.discovery(topics, config.node, config.cameras, version=__version__, prefix=prefix)
             for topic, body in found.items():
                 self.publisher.retain(topic, body)
-        self.publisher.start()
-        try:
-            self.daemon.run()
-        finally:
-            self._systemd.stopping("stopping")
-            self.publisher.stop(_FAREWELL_SECONDS)
-            for number, handler in previous.items():
-                signal.signal(number, handler)
-
-    def _signalled(self, number: int, _frame: FrameType | None) -> None:
-        if number == signal.SIGHUP:
-            self.daemon.reload()
-        else:
-            self.daemon.stop()
+        stop, reload = self.daemon.stop, self.daemon.reload
+        with answering({signal.SIGTERM: stop, signal.SIGINT: stop, signal.SIGHUP: reload}):
+            self.publisher.start()
+            try:
+                self.daemon.run()
+            finally:
+                self._systemd.stopping("stopping")
+                self.publisher.stop(_FAREWELL_SECONDS)
 
     def _handlers(self) -> dict[str, Handler]:
         return {"reload": self._reload, "enable": self._enable, "disable": self._disable, "enrol": self._enrol}

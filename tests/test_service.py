@@ -9,6 +9,7 @@ import os
 import shutil
 import signal
 import socket
+import threading
 import time
 from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING
@@ -148,6 +149,22 @@ def test_a_signal_ends_the_service_in_time_and_is_given_back(house: House, numbe
     assert time.monotonic() - asked[0] < STOP
     assert {one: signal.getsignal(one) for one in before} == before
     assert [json.loads(one.body)["state"] for one in house.listener.at("streamd/porch/status")][-1] == "offline"
+
+
+def test_between_two_steps_of_the_main_thread_a_signal_does_nothing_but_wake_another(house: House) -> None:
+    """The main thread may hold any lock there, such as that of the event which the signal sets."""
+
+    def story() -> None:
+        for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
+            handler = signal.getsignal(number)
+            assert callable(handler)
+            handler(number, None)
+        time.sleep(0.5)
+        assert all(thread.is_alive() for thread in house.service.daemon.threads)
+
+    house.live(story)
+
+    assert not [thread for thread in threading.enumerate() if thread.name == "signals"]
 
 
 def test_sighup_looks_at_the_enrolment_folder(house: House) -> None:
