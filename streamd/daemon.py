@@ -85,6 +85,7 @@ _STEP_SECONDS: Final = 0.1  # for which a client of the control socket is waited
 _IDLE_SECONDS: Final = 30.0  # after a photo, for which decoder and networks stay for the next: photos come in groups
 _PROBLEMS_TOLD: Final = 100  # of the gallery, over MQTT; the number of all is told as well
 _STOP_SECONDS: Final = 2.0
+_LAST_PICTURE_SECONDS: Final = 0.7  # for which a camera is waited for at the end: one that hangs gives no picture later either
 _EXIT_SOFTWARE: Final = 70  # sysexits.h: an internal fault
 
 
@@ -303,7 +304,7 @@ class Daemon:
 
     def _join(self) -> None:
         self.stop()
-        deadline = self._clock.monotonic() + _STOP_SECONDS
+        began = self._clock.monotonic()
         for slots in self._latest:
             slots.close()
         self._batcher.close()
@@ -312,8 +313,10 @@ class Daemon:
         if self._metrics is not None:
             self._metrics.stop()
         for thread in self._threads:
-            thread.join(max(0.0, deadline - self._clock.monotonic()))
-            if thread.is_alive() and thread.name.startswith("camera-"):
+            of_camera = thread.name.startswith("camera-")
+            most = _LAST_PICTURE_SECONDS if of_camera else _STOP_SECONDS
+            thread.join(max(0.0, began + most - self._clock.monotonic()))
+            if thread.is_alive() and of_camera:
                 # FFmpeg's opening and reading cannot be interrupted from outside, and nothing is lost with them.
                 log.info("%s still waits for its camera; the program ends without it", thread.name)
             elif thread.is_alive():
