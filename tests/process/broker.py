@@ -189,16 +189,21 @@ class Listener:
             self.client.tls_set_context(self.tls)
         self.client.reconnect_delay_set(1, 1)
         self.client.on_connect = self._on_connect
+        self.client.on_disconnect = self._on_disconnect
         self.client.on_subscribe = self._on_subscribe
         self.client.on_message = self._on_message
         self.client.connect(self.host, self.port)
         self.client.loop_start()
-        wait_until(lambda: self._ready >= len(self.topics), "the listener's subscriptions")
+        self.await_subscriptions()
         return self
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
         self.client.disconnect()
         self.client.loop_stop()
+
+    def await_subscriptions(self) -> None:
+        """Wait until the broker, which may have been away, hands over everything that is said from now on."""
+        wait_until(lambda: self._ready >= len(self.topics), "the listener's subscriptions")
 
     def at(self, topic: str) -> list[Received]:
         """The messages of one topic, in order."""
@@ -214,6 +219,9 @@ class Listener:
                 client.subscribe(topic, options=SubscribeOptions(qos=1))
             else:
                 client.subscribe(topic, qos=1)
+
+    def _on_disconnect(self, *_: object) -> None:
+        self._ready = 0
 
     def _on_subscribe(self, *_: object) -> None:
         self._ready += 1

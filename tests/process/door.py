@@ -156,6 +156,14 @@ class Door:
         status = self.process.wait(4 * STOP)
         return status, time.monotonic() - asked
 
+    def bring_the_broker_back(self) -> None:
+        """Start the broker after `kill`. The listener is back before the daemon is: nothing is said twice."""
+        assert self.process is not None
+        self.process.send_signal(signal.SIGSTOP)
+        self.broker.start()
+        self.listener.await_subscriptions()
+        self.process.send_signal(signal.SIGCONT)
+
     def kill(self) -> None:
         """End the daemon without warning."""
         if self.process is not None:

@@ -142,7 +142,7 @@ def test_whoever_went_before_anybody_could_be_told_is_announced_when_they_come_a
     door.start()
     wait_until(lambda: door.log.count("front: Barack Obama") >= 2, "two visits without a broker", 40)
 
-    door.broker.start()
+    door.bring_the_broker_back()
     _, message = door.decision("front", Outcome.IDENTIFIED)
     time.sleep(2 * 4.0)  # twice the clip
 
