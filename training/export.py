@@ -16,10 +16,12 @@ from typing import Any, Final
 import keras
 import numpy as np
 import tensorflow as tf
+from ai_edge_quantizer.algorithm_manager import AlgorithmName
 from ai_edge_quantizer.qtyping import (
     ComputePrecision,
     OpQuantizationConfig,
     QuantGranularity,
+    TensorDataType,
     TensorQuantizationConfig,
     TFLOperationName,
 )
@@ -54,11 +56,12 @@ def wrapped(network: keras.Model, side: int) -> keras.Model:
     return keras.Model(crops, keras.layers.UnitNormalization()(network(resized, training=False)), name="embedder")
 
 
-def litert(model: keras.Model, int8_layers: str | None = None) -> bytes:
+def litert(model: keras.Model, int8_layers: str | None = None, float16_layers: str | None = None) -> bytes:
     """The model as a .tflite file with a free batch dimension and float32 input and output.
 
     int8_layers: regular expression of the layers (`embedder_1/sface_1/...`) whose weights become int8, one scale for each
-    output channel, their activations being quantised as LiteRT runs. None: all keep float32, as small operations always do.
+    output channel, their activations being quantised as LiteRT runs. float16_layers: of dense layers whose weights are kept
+    in half the bytes and become float32 as LiteRT starts. All others keep float32, as small operations always do.
     """
     archive = keras.export.ExportArchive()
     archive.track(model)
@@ -68,14 +71,24 @@ def litert(model: keras.Model, int8_layers: str | None = None) -> bytes:
     with tempfile.TemporaryDirectory() as folder:
         archive.write_out(f"{folder}/saved", verbose=False)
         whole = bytes(tf.lite.TFLiteConverter.from_saved_model(f"{folder}/saved").convert())
-    if int8_layers is None:
+    if int8_layers is None and float16_layers is None:
         return whole
-    weights = TensorQuantizationConfig(num_bits=8, symmetric=True, granularity=QuantGranularity.CHANNELWISE)
-    dynamic = OpQuantizationConfig(
-        weight_tensor_config=weights, compute_precision=ComputePrecision.INTEGER, min_weight_elements=_FEWEST_INT8
-    )
     quantiser = Quantizer(whole)
-    quantiser.update_quantization_recipe(int8_layers, TFLOperationName.ALL_SUPPORTED, dynamic)
+    if int8_layers is not None:
+        weights = TensorQuantizationConfig(num_bits=8, symmetric=True, granularity=QuantGranularity.CHANNELWISE)
+        dynamic = OpQuantizationConfig(
+            weight_tensor_config=weights, compute_precision=ComputePrecision.INTEGER, min_weight_elements=_FEWEST_INT8
+        )
+        quantiser.update_quantization_recipe(int8_layers, TFLOperationName.ALL_SUPPORTED, dynamic)
+    if float16_layers is not None:
+        halves = OpQuantizationConfig(
+            weight_tensor_config=TensorQuantizationConfig(num_bits=16, dtype=TensorDataType.FLOAT),
+            compute_precision=ComputePrecision.FLOAT,
+            explicit_dequantize=True,
+        )
+        quantiser.update_quantization_recipe(
+            float16_layers, TFLOperationName.FULLY_CONNECTED, halves, AlgorithmName.FLOAT_CASTING
+        )
     return bytes(quantiser.quantize().quantized_model)
 
 

@@ -221,14 +221,15 @@ def _saved(tensorflow: Any, file: Path, card: ModelCard, cache: Path | None) -> 
         raise ModelError(f"{place}: cannot be loaded ({error}); remove this folder, it is built again") from error
 
 
-_GRAPH_VERSION: Final = 1  # changes with `_OPERATIONS`, so that a graph built by an older streamd is not taken for this one
+_GRAPH_VERSION: Final = 2  # changes with `_OPERATIONS`, so that a graph built by an older streamd is not taken for this one
 
 
 def _built(tensorflow: Any, file: Path, dimension: int) -> Any:
     """The operations of a .tflite file as one TensorFlow function of uint8 (N, 150, 150, 3), traced once for every N."""
     from ai_edge_litert import schema_py_generated as schema
 
-    model = schema.ModelT.InitFromPackedBuf(file.read_bytes(), 0)
+    content = file.read_bytes()
+    model = schema.ModelT.InitFromPackedBuf(content, 0)
     graph = model.subgraphs[0]
     names = {code: name for name, code in vars(schema.BuiltinOperator).items() if isinstance(code, int)}
     codes = [names[max(code.deprecatedBuiltinCode, code.builtinCode)] for code in model.operatorCodes]
@@ -242,10 +243,11 @@ def _built(tensorflow: Any, file: Path, dimension: int) -> Any:
     types |= {schema.TensorType.INT8: np.int8, schema.TensorType.INT64: np.int64}
     first, last = graph.tensors[graph.inputs[0]], graph.tensors[graph.outputs[0]]
     _check_shapes(file, types.get(first.type), first.shape, last.shape, dimension)
+    stored = [_stored(content, buffer) for buffer in model.buffers]
     constants = {
-        index: _constant(tensor, model.buffers[tensor.buffer].data, types)
+        index: _constant(tensor, data, types)
         for index, tensor in enumerate(graph.tensors)
-        if model.buffers[tensor.buffer].data is not None
+        if (data := stored[tensor.buffer]) is not None
     }
 
     def embed(crops: Any) -> Any:
@@ -262,11 +264,18 @@ def _built(tensorflow: Any, file: Path, dimension: int) -> Any:
     return module
 
 
-def _constant(tensor: Any, data: Any, types: Mapping[int, type]) -> np.ndarray[Any, Any]:
+def _stored(content: bytes, buffer: Any) -> bytes | None:
+    """The bytes of a buffer: inside the schema's table, or behind it; None where it is filled as the model runs."""
+    if buffer.data is not None:
+        return bytes(buffer.data)
+    return content[buffer.offset : buffer.offset + buffer.size] if buffer.size else None
+
+
+def _constant(tensor: Any, data: bytes, types: Mapping[int, type]) -> np.ndarray[Any, Any]:
     """A tensor that is stored in the file; integers that stand for real numbers become float32."""
     if tensor.type not in types:
         raise ModelError(f"{tensor.name.decode()}: a tensor of type {tensor.type} cannot be read; set `model.backend: litert`")
-    values = np.frombuffer(bytes(data), types[tensor.type]).reshape(tensor.shape)
+    values = np.frombuffer(data, types[tensor.type]).reshape(tensor.shape)
     quantised = tensor.quantization
     if quantised is None or quantised.scale is None or not len(quantised.scale):
         return values.astype(np.float32) if values.dtype == np.float16 else values
@@ -320,7 +329,7 @@ def _strided_slice(tf: Any, given: Sequence[Any], options: Any) -> Any:
     return tf.strided_slice(*given, **masks)
 
 
-# What the operations of LiteRT's schema mean in TensorFlow: those of SFace, and those that networks like it are made of.
+# What the operations of LiteRT's schema mean in TensorFlow: those of the pair, and those that networks like it are made of.
 _OPERATIONS: Final[dict[str, Callable[[Any, Sequence[Any], Any], Any]]] = {
     "ADD": lambda tf, given, _: tf.add(*given),
     "AVERAGE_POOL_2D": lambda tf, given, options: tf.nn.avg_pool2d(
@@ -349,6 +358,7 @@ _OPERATIONS: Final[dict[str, Callable[[Any, Sequence[Any], Any], Any]]] = {
     "REVERSE_V2": lambda tf, given, _: tf.reverse(*given),
     "RSQRT": lambda tf, given, _: tf.math.rsqrt(given[0]),
     "SHAPE": lambda tf, given, _: tf.shape(given[0]),
+    "SOFTMAX": lambda tf, given, options: tf.nn.softmax(given[0] * options.beta),
     "SQUARE": lambda tf, given, _: tf.square(given[0]),
     "STRIDED_SLICE": _strided_slice,
     "SUB": lambda tf, given, _: tf.subtract(*given),

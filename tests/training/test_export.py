@@ -70,10 +70,14 @@ def exported(model: Any, folder: Path, int8_layers: str | None = ".*") -> Path:
     return file
 
 
-def int8_tensors(file: Path) -> list[str]:
+def tensors(file: Path, dtype: type) -> list[str]:
     from ai_edge_litert.interpreter import Interpreter
 
-    return [one["name"] for one in Interpreter(str(file)).get_tensor_details() if one["dtype"] is np.int8]
+    return [one["name"] for one in Interpreter(str(file)).get_tensor_details() if one["dtype"] is dtype]
+
+
+def int8_tensors(file: Path) -> list[str]:
+    return tensors(file, np.int8)
 
 
 def test_the_exported_file_gives_what_the_network_gives(tmp_path: Path, crops: UInt8) -> None:
@@ -93,7 +97,7 @@ def test_weights_become_int8_in_the_layers_that_are_named_and_nowhere_else(tmp_p
 
     first, second = small_network(0), small_network(1)
     first.name, second.name = "robust", "delicate"
-    model = pair.joined([(first, pair.Look(0, 0, 150, 32)), (second, pair.Look(0, 0, 150, 32))])
+    model = pair.joined([(first, pair.Look(0, 0, 150, 32)), (second, pair.Look(0, 0, 150, 32))], (0.5, 0.5))
 
     assert int8_tensors(exported(model, tmp_path, None)) == []
     file = exported(model, tmp_path, ".*robust.*")
@@ -103,6 +107,26 @@ def test_weights_become_int8_in_the_layers_that_are_named_and_nowhere_else(tmp_p
     exact = model(crops.astype(np.float32), training=False).numpy()
     assert np.abs(export.run_litert(file)(crops)[:, 16:] - exact[:, 16:]).max() < 1e-5  # the delicate half
     assert (export.run_litert(file)(crops) * exact).sum(1).min() > 0.999
+
+
+def test_strangers_on_whom_templates_are_centred_take_half_the_bytes_and_both_backends_run_them(
+    tmp_path: Path, crops: UInt8
+) -> None:
+    from training import export, pair
+
+    strangers = np.random.default_rng(7).normal(size=(500, 16)).astype(np.float32)
+    strangers /= np.linalg.norm(strangers, axis=1, keepdims=True)
+    model = pair.tower(small_network(0), pair.Look(0, 0, 150, 32), pair.Centring(strangers, 10.0, 0.8))
+    file = tmp_path / "model.tflite"
+    file.write_bytes(export.litert(model, float16_layers=".*strangers_.*"))
+    digest = hashlib.sha256(file.read_bytes()).hexdigest()
+    card = read_card(SHIPPED_CARD).model_copy(update={"file": file.name, "sha256": digest, "dimension": 16})
+
+    assert len(tensors(file, np.float16)) == 2
+    assert len(file.read_bytes()) < len(export.litert(model)) - 500 * 16 * 2 * 2 + 2000
+    exact = model(crops.astype(np.float32), training=False).numpy()
+    for embedder in (LiteRTEmbedder(file, card, threads=1), TensorFlowEmbedder(file, card, None, (4,))):
+        assert (embedder.embed(list(crops)) * exact).sum(1).min() > 0.9999
 
 
 def test_a_file_of_another_network_is_refused(tmp_path: Path, crops: UInt8) -> None:

@@ -11,7 +11,7 @@ keras = pytest.importorskip("keras", reason="needs streamd[training]", exc_type=
 
 from streamd.recognition.embedding import golden_crop  # noqa: E402
 from streamd.vision.alignment import SIDE, TEMPLATE  # noqa: E402
-from training.pair import RETAIL_LOOK, SFACE_LOOK, Look, joined, looked_at, tower  # noqa: E402
+from training.pair import RETAIL_LOOK, SFACE_LOOK, Centring, Look, centred, joined, looked_at, tower  # noqa: E402
 
 NOISE = np.random.default_rng(0).integers(0, 255, (SIDE, SIDE, 3))
 CROPS = np.stack([golden_crop(), golden_crop()[:, ::-1], NOISE]).astype(np.float32)
@@ -53,12 +53,38 @@ def test_a_look_cuts_its_window_and_turns_the_channels() -> None:
     assert found.sum() == 6
 
 
-def test_the_cosine_of_two_templates_is_the_mean_of_the_towers_cosines() -> None:
+def test_the_cosine_of_two_templates_is_that_of_the_towers_by_their_shares() -> None:
     towers = [(network(112, 8, 1), SFACE_LOOK), (network(128, 16, 2), RETAIL_LOOK)]
 
-    pair = np.asarray(joined(towers)(CROPS))
+    pair = np.asarray(joined(towers, (0.75, 0.25))(CROPS))
     alone = [np.asarray(tower(*one)(CROPS)) for one in towers]
 
     assert pair.shape == (3, 24)
     assert np.linalg.norm(pair, axis=1) == pytest.approx(1, abs=1e-6)
-    assert pair @ pair.T == pytest.approx((alone[0] @ alone[0].T + alone[1] @ alone[1].T) / 2, abs=1e-5)
+    assert pair @ pair.T == pytest.approx(0.75 * alone[0] @ alone[0].T + 0.25 * alone[1] @ alone[1].T, abs=1e-5)
+
+
+def test_a_template_moves_away_from_the_strangers_who_are_like_it() -> None:
+    """The plain formula, number by number."""
+    random = np.random.default_rng(3)
+    strangers, templates = (random.normal(size=(count, 8)).astype(np.float32) for count in (20, 5))
+    strangers /= np.linalg.norm(strangers, axis=1, keepdims=True)
+    templates /= np.linalg.norm(templates, axis=1, keepdims=True)
+
+    found = np.asarray(centred(Centring(strangers, 10.0, 0.8), templates))
+
+    for template, result in zip(templates, found, strict=True):
+        weights = [np.exp(10.0 * float(template @ stranger)) for stranger in strangers]
+        mean = sum(weight * stranger for weight, stranger in zip(weights, strangers, strict=True)) / sum(weights)
+        expected = template - 0.8 * mean
+        assert result == pytest.approx(expected / np.linalg.norm(expected), abs=1e-5)
+
+
+def test_a_pair_is_centred_as_a_whole() -> None:
+    towers = [(network(112, 8, 1), SFACE_LOOK), (network(128, 16, 2), RETAIL_LOOK)]
+    plain = np.asarray(joined(towers, (0.5, 0.5))(CROPS))
+    centring = Centring(plain[:2], 25.0, 0.8)
+
+    assert np.asarray(joined(towers, (0.5, 0.5), centring)(CROPS)) == pytest.approx(
+        np.asarray(centred(centring, plain)), abs=1e-5
+    )
