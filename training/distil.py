@@ -1,9 +1,11 @@
 """Distil: a network learns to see through a door camera what it, and its teachers, see on the clean photograph.
 
-No names are needed, but many faces. The student is given a random view of a face (`augment.door_view`) and asked for two
+No names are needed, but many faces. The student is given a random view of a face (`augment.door_view`) and asked for three
 things: its own template of the clean crop, as it was before (so tuned and untuned weights stay near enough to mix, and
-what made it differ from the other tower stays), and between the faces of a batch the scores that the teachers, joined, give to
-the clean crops (relational distillation, Park et al. 2019). Teachers' templates are computed once and kept.
+what made it differ from the other tower stays); between the faces of a batch the scores that the teachers, joined, give to
+the clean crops (relational distillation, Park et al. 2019); and that no two faces of a batch, who are two people, are more
+alike than strangers should be, most of all when both are of one group of people, whom networks confuse most. Teachers'
+templates are computed once and kept.
 """
 
 from __future__ import annotations
@@ -13,11 +15,12 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
 import keras
 import numpy as np
 import tensorflow as tf
+from numpy.typing import NDArray
 from pydantic import Field
 
 from streamd.document import read
@@ -48,11 +51,13 @@ class Views(Section):
 class Distillation(Section):
     """One experiment. steps: batches in all. warm_up: steps to the highest learning rate, which falls by a cosine to nothing.
 
-    own: weight of 1 - cosine to the start's own clean template. relational: weight of the squared error of pairwise scores.
-    pictures: of the collection, the first ones. most_outside: share of a crop that may lie outside the photograph.
-    checkpoint_every: steps that a kill may cost.
+    network: which of the pair is tuned. own: weight of 1 - cosine to the start's own clean template. relational: weight of the
+    squared error of pairwise scores. strangers: weight of the squared excess of pairwise scores over `strangers_above`.
+    one_group: share of the batches whose faces are all of one group. pictures: of the collection, the first ones.
+    most_outside: share of a crop that may lie outside the photograph. checkpoint_every: steps that a kill may cost.
     """
 
+    network: Literal["retail", "sface"] = "retail"
     seed: int = 1
     steps: int = Field(ge=1)
     batch: int = Field(default=32, ge=2)
@@ -61,6 +66,9 @@ class Distillation(Section):
     clip_norm: float = Field(default=1.0, gt=0)
     own: float = Field(default=1.0, ge=0)
     relational: float = Field(default=5.0, ge=0)
+    strangers: float = Field(default=0.0, ge=0)
+    strangers_above: float = Field(default=0.1, ge=-1, le=1)
+    one_group: _Share = 0.0
     pictures: int | None = Field(default=None, ge=1)
     most_outside: _Share = 0.4
     checkpoint_every: int = Field(default=50, ge=1)
@@ -74,27 +82,39 @@ def read_experiment(path: Path) -> Distillation:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Lesson:
-    """What there is to learn: crops uint8 (N, 150, 150, 3) RGB; own float32 (N, D), teachers float32 (N, E), unit rows, both of
-    the clean crops."""
+    """What there is to learn: crops uint8 (N, 150, 150, 3) RGB of N people; own float32 (N, D), teachers float32 (N, E), unit
+    rows, both of the clean crops; groups: the number of each face's group, int (N,)."""
 
     crops: UInt8
     own: Float32
     teachers: Float32
+    groups: NDArray[np.int64]
 
 
 Batch = tuple[UInt8, Float32, Float32]
 
 
-def batch(experiment: Distillation, lesson: Lesson, step: int) -> Batch:
-    """Views, own and teachers' templates of one step: every face comes once before one comes again."""
+def chosen(experiment: Distillation, lesson: Lesson, step: int) -> NDArray[np.int64]:
+    """The faces of one step. Of mixed batches every face comes once before one comes again; a batch of one group is drawn from
+    it without replacement, each group as often as it is large, and is mixed where the group is too small for it."""
+    random = np.random.default_rng((experiment.seed, 2, step))
+    if random.random() < experiment.one_group:
+        members = np.flatnonzero(lesson.groups == random.choice(lesson.groups))
+        if len(members) >= experiment.batch:
+            return np.asarray(random.choice(members, experiment.batch, replace=False))
     per_epoch = len(lesson.crops) // experiment.batch
     epoch, place = divmod(step, per_epoch)
     order = np.random.default_rng((experiment.seed, 0, epoch)).permutation(len(lesson.crops))
-    chosen = order[place * experiment.batch : (place + 1) * experiment.batch]
+    return order[place * experiment.batch : (place + 1) * experiment.batch]
+
+
+def batch(experiment: Distillation, lesson: Lesson, step: int) -> Batch:
+    """Views, own and teachers' templates of one step."""
+    faces = chosen(experiment, lesson, step)
     random = np.random.default_rng((experiment.seed, 1, step))
     rules = DoorViews(**experiment.views.model_dump())
-    views = np.stack([door_view(rules, lesson.crops[index], random) for index in chosen])
-    return views, lesson.own[chosen], lesson.teachers[chosen]
+    views = np.stack([door_view(rules, lesson.crops[face], random) for face in faces])
+    return views, lesson.own[faces], lesson.teachers[faces]
 
 
 def batches(experiment: Distillation, lesson: Lesson, first: int) -> tf.data.Dataset:
@@ -113,17 +133,20 @@ def batches(experiment: Distillation, lesson: Lesson, first: int) -> tf.data.Dat
     return tf.data.Dataset.range(first, experiment.steps).map(made, num_parallel_calls=2, deterministic=True).prefetch(4)
 
 
-def distillation_loss(student: Any, own: Any, teachers: Any) -> tuple[Any, Any]:
-    """The two parts, scalars: mean of 1 - cosine to the own template; mean squared error of pairwise scores to the teachers'.
+def distillation_loss(student: Any, own: Any, teachers: Any, above: float) -> tuple[Any, Any, Any]:
+    """The three parts, scalars: mean of 1 - cosine to the own template; mean squared error of pairwise scores to the teachers';
+    mean squared excess of pairwise scores over `above`.
 
     student, own: (B, D), teachers: (B, E), unit rows. The B scores of a face with itself are left out.
     """
     ops = keras.ops
     own_part = 1 - ops.mean(ops.sum(student * own, 1))
     size = student.shape[0]
-    difference = ops.matmul(student, ops.transpose(student)) - ops.matmul(teachers, ops.transpose(teachers))
-    relational = ops.sum(ops.square(difference) * (1 - ops.eye(size, dtype=student.dtype))) / (size * (size - 1))
-    return own_part, relational
+    scores = ops.matmul(student, ops.transpose(student))
+    difference = scores - ops.matmul(teachers, ops.transpose(teachers))
+    excess = ops.relu(scores - above)
+    others = (1 - ops.eye(size, dtype=student.dtype)) / (size * (size - 1))
+    return own_part, ops.sum(ops.square(difference) * others), ops.sum(ops.square(excess) * others)
 
 
 def learning_rate(experiment: Distillation, step: int) -> float:
@@ -157,8 +180,9 @@ def distil(
     @tf.function
     def step(views: Any, own: Any, teachers: Any) -> Any:
         with tf.GradientTape() as tape:
-            parts = distillation_loss(student(tf.cast(views, tf.float32), training=False), own, teachers)
-            loss = experiment.own * parts[0] + experiment.relational * parts[1]
+            templates = student(tf.cast(views, tf.float32), training=False)
+            parts = distillation_loss(templates, own, teachers, experiment.strangers_above)
+            loss = experiment.own * parts[0] + experiment.relational * parts[1] + experiment.strangers * parts[2]
         optimiser.apply_gradients(
             zip(tape.gradient(loss, network.trainable_variables), network.trainable_variables, strict=True)
         )
@@ -176,9 +200,15 @@ def distil(
                 raise ExperimentError(f"{run}: the loss became {mean[0]} at step {done}; lower `learning_rate`")
             runs.save(run / CHECKPOINT, {"experiment": experiment.digest, "done": done}, variables)
             rate = (done - since) * experiment.batch / (time.monotonic() - began)
-            log.info("step %d of %d: own %.4f, relational %.5f, %.1f faces/s", done, experiment.steps, mean[1], mean[2], rate)
+            log.info(
+                "step %d of %d: own %.4f, relational %.5f, strangers %.5f, %.1f faces/s",
+                done,
+                experiment.steps,
+                *mean[1:],
+                rate,
+            )
             with writer.as_default(done):
-                for name, value in zip(("loss", "own", "relational"), mean, strict=True):
+                for name, value in zip(("loss", "own", "relational", "strangers"), mean, strict=True):
                     tf.summary.scalar(name, value)
             losses.clear()
             if stop(done):

@@ -1,4 +1,4 @@
-"""Tune: retail-0095 taught to see through door cameras, and the pair that it then makes with SFace.
+"""Tune: one of the pair's networks taught to see through door cameras.
 
 What `distil` needs is gathered here: the faces, the two networks, and their templates of the clean crops.
 """
@@ -15,9 +15,9 @@ import numpy as np
 
 from streamd.values import Float32, UInt8
 from training import export, teacher
-from training.distil import Distillation, Lesson, distil, mixed, tuned_weights
+from training.distil import Distillation, Lesson, distil
 from training.fairface import strangers
-from training.pair import RETAIL_LOOK, SFACE_LOOK, Look, joined, tower
+from training.pair import RETAIL_LOOK, SFACE_LOOK, tower
 from training.scores import templates_of_crops
 
 log = logging.getLogger(__name__)
@@ -37,15 +37,17 @@ def lesson(experiment: Distillation, fairface: Path, teachers: Path, cache: Path
     faces = strangers(fairface, "train", cache, experiment.pictures)
     log.info("FairFace: %d good faces of %d pictures", len(faces.files), faces.pictures)
     retail, sface = networks(teachers)
-    own = templates_of_crops(
+    retail_templates = templates_of_crops(
         faces.crops, as_litert(tower(retail, RETAIL_LOOK), cache, "retail"), f"fairface-{len(faces.files)}-retail", cache
     )
-    other = templates_of_crops(
+    sface_templates = templates_of_crops(
         faces.crops, as_litert(tower(sface, SFACE_LOOK), cache, "sface"), f"fairface-{len(faces.files)}-sface", cache
     )
     kept = np.flatnonzero(faces.outside <= experiment.most_outside)
-    both = np.concatenate([own, other], 1)[kept] * np.float32(0.5**0.5)
-    return Lesson(faces.crops[kept], own[kept], both)
+    both = np.concatenate([retail_templates, sface_templates], 1)[kept] * np.float32(0.5**0.5)
+    own = retail_templates if experiment.network == "retail" else sface_templates
+    groups = np.unique(np.char.add(faces.race, faces.gender), return_inverse=True)[1]
+    return Lesson(faces.crops[kept], own[kept], both, groups[kept])
 
 
 def as_litert(model: keras.Model, cache: Path, name: str) -> Callable[[UInt8], Float32]:
@@ -58,14 +60,6 @@ def as_litert(model: keras.Model, cache: Path, name: str) -> Callable[[UInt8], F
 def tune(experiment: Distillation, fairface: Path, teachers: Path, cache: Path, run: Path) -> int:
     """Carry the experiment to its end, or on from where it was; the steps that are done."""
     given = lesson(experiment, fairface, teachers, cache)
-    network = networks(teachers)[0]
-    return distil(experiment, given, network, tower(network, RETAIL_LOOK), run)
-
-
-def pair(teachers: Path, run: Path | None, share: float) -> tuple[keras.Model, list[tuple[keras.Model, Look]]]:
-    """The pair with `share` of the tuned weights of `run` in its first tower (None: as published), and its towers."""
     retail, sface = networks(teachers)
-    if run is not None:
-        retail.set_weights(mixed(retail.get_weights(), tuned_weights(run), share))
-    towers = [(retail, RETAIL_LOOK), (sface, SFACE_LOOK)]
-    return joined(towers), towers
+    network, look = (retail, RETAIL_LOOK) if experiment.network == "retail" else (sface, SFACE_LOOK)
+    return distil(experiment, given, network, tower(network, look), run)

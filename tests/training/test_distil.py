@@ -21,6 +21,7 @@ from training.distil import (  # noqa: E402
     Distillation,
     Lesson,
     batch,
+    chosen,
     distil,
     distillation_loss,
     learning_rate,
@@ -40,7 +41,7 @@ def units(count: int, dimension: int, seed: int) -> np.ndarray:
 
 def lesson(faces: int = 12) -> Lesson:
     crops = np.random.default_rng(0).integers(0, 256, (faces, SIDE, SIDE, 3), np.uint8)
-    return Lesson(crops, units(faces, 6, 1), units(faces, 10, 2))
+    return Lesson(crops, units(faces, 6, 1), units(faces, 10, 2), np.arange(faces) % 2)
 
 
 def small_student() -> tuple[Any, Any]:
@@ -57,19 +58,23 @@ def experiment(**changes: Any) -> Distillation:
     return Distillation(**{"steps": 6, "batch": 4, "checkpoint_every": 2, "warm_up": 2, "learning_rate": 0.01, **changes})
 
 
-def plain_loss(student: np.ndarray, own: np.ndarray, teachers: np.ndarray) -> tuple[float, float]:
-    """Both parts, number by number."""
+ABOVE = -0.2  # strangers in six dimensions are seldom unlike
+
+
+def plain_loss(student: np.ndarray, own: np.ndarray, teachers: np.ndarray) -> tuple[float, float, float]:
+    """All three parts, number by number."""
     size = len(student)
     first = sum(1 - float(student[i] @ own[i]) for i in range(size)) / size
     pairs = [(i, j) for i in range(size) for j in range(size) if i != j]
     second = sum((float(student[i] @ student[j]) - float(teachers[i] @ teachers[j])) ** 2 for i, j in pairs) / len(pairs)
-    return first, second
+    third = sum(max(float(student[i] @ student[j]) - ABOVE, 0.0) ** 2 for i, j in pairs) / len(pairs)
+    return first, second, third
 
 
 def test_the_loss_is_the_plain_formula() -> None:
     student, own, teachers = units(5, 6, 3), units(5, 6, 4), units(5, 10, 5)
 
-    found = [float(part) for part in distillation_loss(student, own, teachers)]
+    found = [float(part) for part in distillation_loss(student, own, teachers, ABOVE)]
 
     assert found == pytest.approx(plain_loss(student, own, teachers), abs=1e-5)
 
@@ -80,8 +85,8 @@ def test_the_gradient_of_the_loss_is_that_of_finite_differences() -> None:
     student, own, teachers = units(4, 6, 3), units(4, 6, 4), units(4, 10, 5)
     variable = tf.Variable(student.astype(np.float64))
     with tf.GradientTape() as tape:
-        parts = distillation_loss(variable, tf.constant(own, tf.float64), tf.constant(teachers, tf.float64))
-        loss = parts[0] + 5 * parts[1]
+        parts = distillation_loss(variable, tf.constant(own, tf.float64), tf.constant(teachers, tf.float64), ABOVE)
+        loss = parts[0] + 5 * parts[1] + 20 * parts[2]
     exact = tape.gradient(loss, variable).numpy()
 
     step = 1e-6
@@ -90,7 +95,7 @@ def test_the_gradient_of_the_loss_is_that_of_finite_differences() -> None:
         for one, way in zip(moved, (step, -step), strict=True):
             one[place] += way
         high, low = (
-            sum(part * share for part, share in zip(plain_loss(one, own, teachers), (1, 5), strict=True)) for one in moved
+            sum(part * share for part, share in zip(plain_loss(one, own, teachers), (1, 5, 20), strict=True)) for one in moved
         )
         assert exact[place] == pytest.approx((high - low) / (2 * step), abs=1e-4)
 
@@ -100,6 +105,21 @@ def test_every_face_comes_once_before_one_comes_again() -> None:
     own = [batch(experiment(), given, step)[1] for step in range(3)]
 
     assert len({row.tobytes() for row in np.concatenate(own)}) == 12
+
+
+def test_batches_of_one_group_are_as_frequent_as_asked_and_hold_nobody_twice() -> None:
+    given = lesson(12)
+    drawn = [chosen(experiment(one_group=0.5), given, step) for step in range(400)]
+
+    assert all(len(set(faces.tolist())) == 4 for faces in drawn)
+    alike = [len(set(given.groups[faces].tolist())) == 1 for faces in drawn]
+    by_chance = 2 * (6 * 5 * 4 * 3) / (12 * 11 * 10 * 9)  # of a mixed batch of four
+    assert sum(alike) / 400 == pytest.approx(0.5 + 0.5 * by_chance, abs=0.1)
+    assert {int(given.groups[faces[0]]) for faces, one in zip(drawn, alike, strict=True) if one} == {0, 1}
+
+
+def test_a_group_that_is_too_small_for_a_batch_gives_a_mixed_one() -> None:
+    assert len(set(chosen(experiment(batch=8, one_group=1), lesson(12), 0).tolist())) == 8
 
 
 def test_a_batch_is_drawn_from_seed_and_step_alone() -> None:
@@ -128,7 +148,7 @@ def test_a_student_comes_nearer_to_what_it_is_taught(tmp_path: Path) -> None:
     before = float((np.asarray(student(crops.astype(np.float32))) * own).sum(1).mean())
     distil(
         experiment(steps=150, batch=8, checkpoint_every=150, relational=0, views=clean),
-        Lesson(crops, own, own),
+        Lesson(crops, own, own, np.zeros(24, int)),
         network,
         student,
         tmp_path,
