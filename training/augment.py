@@ -7,16 +7,20 @@ the named ones measure; both are functions of a crop (uint8 (150, 150, 3) RGB) a
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from fractions import Fraction
 from typing import Final
 
+import av
 import cv2
 import numpy as np
 from numpy.typing import NDArray
 
 from streamd.values import Float32, UInt8
 from streamd.vision.alignment import SIDE, TEMPLATE
+from training import coverings
 
 EYES: Final = float(np.linalg.norm(TEMPLATE[1] - TEMPLATE[0]))
 """Pixels between the eyes in an aligned crop."""
@@ -30,7 +34,8 @@ class Camera:
 
     motion: pixels of its own by which the face moves while exposed, in the direction `angle` (radians). defocus: standard
     deviation of the blur, pixels. gain: of the light, 1 as it is. noise: standard deviation, levels of 255, grows with the
-    root of the light. jpeg: quality 1..100. grey: without colour, as by infrared light.
+    root of the light. jpeg: quality 1..100. h264: constant rate factor 0..51 of a video stream, in whose place then no JPEG
+    comes; None: no video. grey: without colour, as by infrared light.
     """
 
     eye_distance: float = EYES
@@ -41,6 +46,7 @@ class Camera:
     noise: float = 0.0
     jpeg: int = 95
     grey: bool = False
+    h264: int | None = None
 
 
 def seen_by(camera: Camera, crop: UInt8, random: np.random.Generator) -> UInt8:
@@ -59,11 +65,31 @@ def seen_by(camera: Camera, crop: UInt8, random: np.random.Generator) -> UInt8:
         strength = np.float32(camera.noise) * np.sqrt(0.25 + 0.75 * np.clip(light, 0, 255) / 255)
         light = light + strength * random.standard_normal(light.shape, np.float32)
     small = np.clip(np.rint(light), 0, 255).astype(np.uint8)
-    written = cv2.imencode(".jpg", small[..., ::-1], [cv2.IMWRITE_JPEG_QUALITY, camera.jpeg])[1]
-    small = np.asarray(cv2.imdecode(written, cv2.IMREAD_COLOR), np.uint8)[..., ::-1]
+    small = _jpeg(small, camera.jpeg) if camera.h264 is None else _h264(small, camera.h264)
     return np.ascontiguousarray(small if side == SIDE else cv2.resize(small, (SIDE, SIDE), interpolation=cv2.INTER_LINEAR))
 
 
+def _jpeg(image: UInt8, quality: int) -> UInt8:
+    written = cv2.imencode(".jpg", image[..., ::-1], [cv2.IMWRITE_JPEG_QUALITY, quality])[1]
+    return np.asarray(cv2.imdecode(written, cv2.IMREAD_COLOR), np.uint8)[..., ::-1]
+
+
+def _h264(image: UInt8, rate_factor: int) -> UInt8:
+    """As the first picture of a stream, on a canvas that the encoder's blocks fill."""
+    side = image.shape[0]
+    whole = -(-side // _BLOCK) * _BLOCK
+    canvas = cv2.copyMakeBorder(image, 0, whole - side, 0, whole - side, cv2.BORDER_REPLICATE)
+    options = {"crf": str(rate_factor), "preset": "veryfast", "tune": "zerolatency"}
+    encoder = av.CodecContext.create("libx264", "w")
+    encoder.width = encoder.height = whole
+    encoder.pix_fmt, encoder.time_base, encoder.options = "yuv420p", Fraction(1, 15), options
+    packets = [*encoder.encode(av.VideoFrame.from_ndarray(canvas, format="rgb24")), *encoder.encode(None)]
+    decoder = av.CodecContext.create("h264", "r")
+    frames = [frame for packet in (*packets, None) for frame in decoder.decode(packet)]
+    return np.ascontiguousarray(frames[0].to_ndarray(format="rgb24")[:side, :side])
+
+
+_BLOCK: Final = 16  # pixels of a macroblock
 _LUMA: Final = np.array([0.299, 0.587, 0.114], np.float32)
 
 
@@ -105,10 +131,7 @@ def named_view(name: str) -> View:
 
     def view(crop: UInt8, random: np.random.Generator) -> UInt8:
         angle = float(random.uniform(0, np.pi))
-        turned = Camera(
-            camera.eye_distance, camera.motion, angle, camera.defocus, camera.gain, camera.noise, camera.jpeg, camera.grey
-        )
-        return seen_by(turned, crop, random)
+        return seen_by(replace(camera, angle=angle), crop, random)
 
     return view
 
@@ -126,10 +149,14 @@ class DoorViews:
     noise: float = 0.5
     grey: float = 0.1
     misaligned: float = 0.5
+    h264: float = 0.0
+    covered: float = 0.0
 
 
 def door_view(rules: DoorViews, crop: UInt8, random: np.random.Generator) -> UInt8:
-    """One random view of a crop: shifted a little, lit otherwise, and as some camera sees it."""
+    """One random view of a crop: partly covered, turned, zoomed and shifted a little, lit otherwise, as some camera sees it."""
+    if rules.covered and random.random() < rules.covered:
+        crop = _COVERINGS[random.integers(len(_COVERINGS))](crop, random)
     if random.random() < rules.misaligned:
         crop = _moved(crop, random)
     if random.random() < rules.clean:
@@ -147,8 +174,12 @@ def door_view(rules: DoorViews, crop: UInt8, random: np.random.Generator) -> UIn
         noise=float(random.uniform(0.5, 6.0)) if random.random() < rules.noise else 0.0,
         jpeg=int(random.integers(45, 96)),
         grey=bool(random.random() < rules.grey),
+        h264=int(random.integers(23, 40)) if rules.h264 and random.random() < rules.h264 else None,
     )
     return seen_by(camera, crop, random)
+
+
+_COVERINGS: Final = (coverings.mask, coverings.scarf, coverings.glasses, coverings.sunglasses, coverings.hat)
 
 
 def _moved(crop: UInt8, random: np.random.Generator) -> UInt8:
@@ -168,3 +199,37 @@ def _lit(crop: UInt8, random: np.random.Generator) -> UInt8:
     light = (light - 0.5) * np.exp(random.normal(0, 0.15)) + 0.5 + random.normal(0, 0.05)
     light = light * np.exp(random.normal(0, 0.06, 3))
     return np.clip(np.rint(light * 255), 0, 255).astype(np.uint8)
+
+
+def contact_sheet(crops: UInt8, columns: int = 12, seed: int = 1) -> UInt8:
+    """A picture of what each augmentation does, a row for each face: uint8 (height, width, 3) RGB.
+
+    First the named views, then each part of the random ones at its full share, the coverings, and whole random views; bands
+    of so many columns below each other, each under a row of words.
+    """
+    kinds, random = _sheet_kinds(), np.random.default_rng(seed)
+    bands = []
+    for start in range(0, len(kinds), columns):
+        band = kinds[start : start + columns]
+        sheet = np.full((_WORDS + SIDE * len(crops), SIDE * columns, 3), 255, np.uint8)
+        for column, (name, view) in enumerate(band):
+            left = SIDE * column
+            cv2.putText(sheet, name, (left + 4, 18), cv2.FONT_HERSHEY_SIMPLEX, 0.45, (0, 0, 0), 1, cv2.LINE_AA)
+            sheet[_WORDS:, left : left + SIDE] = np.concatenate([view(crop, random) for crop in crops])
+        bands.append(sheet)
+    return np.concatenate(bands)
+
+
+def _sheet_kinds() -> list[tuple[str, View]]:
+    nothing = DoorViews(clean=0, small=0, motion=0, defocus=0, dark=0, noise=0, grey=0, misaligned=0)
+    parts = ("misaligned", "small", "motion", "defocus", "dark", "noise", "grey", "h264")
+    return [
+        ("as taken", lambda crop, _: crop),
+        *((name, named_view(name)) for name in NAMED),
+        *((name, functools.partial(door_view, replace(nothing, **{name: 1.0}))) for name in parts),
+        *((paint.__name__, paint) for paint in _COVERINGS),
+        *((f"random {number}", functools.partial(door_view, DoorViews(clean=0, h264=0.3))) for number in range(1, 5)),
+    ]
+
+
+_WORDS: Final = 26  # pixels of the row of words

@@ -45,6 +45,12 @@ def parser() -> argparse.ArgumentParser:
     tuning.add_argument("--cache", type=Path, required=True, help="folder where crops and teachers' templates are kept")
     tuning.add_argument("--run", type=Path, required=True, help="folder of the run's checkpoints and log")
     tuning.set_defaults(run_command=_distil)
+    sheet = commands.add_parser("sheet", help="draw what each augmentation makes of a few faces")
+    sheet.add_argument("--data", type=Path, required=True, help="a folder of pictures for each person, or a tar file of such")
+    sheet.add_argument("--cache", type=Path, help="folder where crops are kept for the next run")
+    sheet.add_argument("--faces", type=int, default=4, help="how many faces (default: %(default)s)")
+    sheet.add_argument("--out", type=Path, required=True, help="the picture to write (.png)")
+    sheet.set_defaults(run_command=_sheet)
     learn = commands.add_parser("train", help="train a network on photographs of named people; a run that was cut off goes on")
     learn.add_argument("experiment", type=Path, help="YAML file, such as config/training/triplet.yaml")
     learn.add_argument(
@@ -103,6 +109,18 @@ def _distil(given: argparse.Namespace) -> dict[str, Any]:
 
     experiment = read_experiment(given.experiment)
     return {"steps": tune(experiment, given.fairface, given.teachers, given.cache, given.run), "run": str(given.run)}
+
+
+def _sheet(given: argparse.Namespace) -> dict[str, Any]:
+    import cv2
+
+    from training.augment import contact_sheet
+    from training.prepare import faces
+
+    found = faces(given.data, given.cache)
+    crops = found.crops[:: max(1, len(found.crops) // given.faces)][: given.faces]
+    cv2.imwrite(str(given.out), contact_sheet(crops)[..., ::-1])
+    return {"faces": len(crops), "written": str(given.out)}
 
 
 def _train(given: argparse.Namespace) -> dict[str, Any]:

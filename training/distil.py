@@ -46,6 +46,8 @@ class Views(Section):
     noise: _Share = 0.5
     grey: _Share = 0.1
     misaligned: _Share = 0.5
+    h264: _Share = 0.0
+    covered: _Share = 0.0
 
 
 class Distillation(Section):

@@ -7,7 +7,7 @@ import pytest
 
 from streamd.recognition.embedding import golden_crop
 from streamd.vision.alignment import SIDE
-from training.augment import EYES, HARD, NAMED, Camera, DoorViews, door_view, named_view, seen_by
+from training.augment import EYES, HARD, NAMED, Camera, DoorViews, contact_sheet, door_view, named_view, seen_by
 
 
 def detail(image: np.ndarray) -> float:
@@ -93,3 +93,34 @@ def test_a_misaligned_view_moves_the_face_by_pixels_not_by_a_head() -> None:
     elsewhere = np.abs(np.roll(golden_crop(), 30, 1).astype(int) - golden_crop()).mean()
 
     assert 0 < float(np.mean(moved)) < elsewhere / 3
+
+
+def test_a_video_stream_keeps_less_of_a_face_the_fewer_bits_it_has() -> None:
+    kept = [detail(seen_by(Camera(h264=factor), noisy_face(), np.random.default_rng(0))) for factor in (20, 30, 40)]
+
+    assert kept == sorted(kept, reverse=True)
+    assert detail(noisy_face()) > 1.5 * kept[-1]
+    assert np.abs(seen_by(Camera(h264=1), golden_crop(), np.random.default_rng(0)).astype(int) - golden_crop()).mean() < 3
+
+
+def test_a_covering_hides_a_part_of_the_face_as_often_as_it_is_told_to() -> None:
+    free = DoorViews(clean=1, misaligned=0)
+    some = DoorViews(clean=1, misaligned=0, covered=0.5)
+    changed = [
+        float((door_view(some, golden_crop(), np.random.default_rng(n)) != golden_crop()).any(-1).mean()) for n in range(60)
+    ]
+
+    assert (door_view(free, golden_crop(), np.random.default_rng(0)) == golden_crop()).all()
+    assert 0.3 < np.mean([share > 0 for share in changed]) < 0.7
+    assert max(changed) < 0.7  # the rest of the face stays
+
+
+def test_the_contact_sheet_shows_the_face_as_taken_and_then_otherwise() -> None:
+    faces = np.stack([golden_crop(), noisy_face()])
+
+    sheet = contact_sheet(faces, columns=6)
+
+    assert (sheet[26 : 26 + SIDE, :SIDE] == faces[0]).all()
+    assert (sheet[26 + SIDE : 26 + 2 * SIDE, :SIDE] == faces[1]).all()
+    others = [sheet[26 : 26 + SIDE, SIDE * column : SIDE * (column + 1)] for column in range(1, 6)]
+    assert all((other != faces[0]).any() for other in others)
