@@ -93,7 +93,8 @@ def _model_and_gallery(config: Config) -> Iterator[Finding]:
     try:
         embedder, card = assembly.open_model(config)
         model = Model(embedder, card.calibration, assembly.attribute_rules(config))
-        yield Finding("model", State.OK, f"{embedder.model}, {embedder.dimension} numbers, from {card.provenance.source.title}")
+        sources = " and ".join(one.title for one in card.provenance.sources)
+        yield Finding("model", State.OK, f"{embedder.model}, {embedder.dimension} numbers, from {sources}")
         with desk.judges(config) as look:
             yield from _gallery(config, model, look)
     except StreamdError as error:

@@ -9,6 +9,7 @@ import json
 from typing import TYPE_CHECKING
 
 import flatbuffers
+import numpy as np
 from ai_edge_litert import schema_py_generated as schema
 
 from streamd.assembly import SHIPPED_CARD
@@ -39,6 +40,10 @@ def doubled_model(folder: Path, name: str = "doubled") -> Path:
 def _doubled(file: bytes, dimension: int) -> bytes:
     """The graph with its result joined to itself: (N, D) becomes (N, 2 D)."""
     model = schema.ModelT.InitFromPackedBuf(file, 0)
+    for buffer in model.buffers:
+        if buffer.size:  # it stands behind the table, which is about to grow
+            buffer.data = np.frombuffer(file, np.uint8, buffer.size, buffer.offset)
+            buffer.offset = buffer.size = 0
     graph = model.subgraphs[0]
     code = schema.OperatorCodeT()
     code.builtinCode = code.deprecatedBuiltinCode = schema.BuiltinOperator.CONCATENATION

@@ -20,7 +20,12 @@ def parser() -> argparse.ArgumentParser:
     """The commands and their options."""
     top = argparse.ArgumentParser(prog="streamd-train", description="Make and measure the model that streamd ships.")
     commands = top.add_subparsers(dest="command", required=True)
-    ship = commands.add_parser("ship-sface", help="make sface.tflite and its card from the published network, and measure them")
+    ship = commands.add_parser("ship", help="make a model file, its card and the page about it, and measure them")
+    ship.add_argument("recipe", choices=["pair", "fast"], help="both towers, or the faster one alone")
+    ship.add_argument("--run", type=Path, required=True, help="folder of the run that tuned retail-0095 (`distil`)")
+    ship.add_argument("--fairface", type=Path, required=True, help="FairFace as published: train/, val/ and their label files")
+    ship.add_argument("--teachers", type=Path, required=True, help="folder with face_reidentification_retail_0095.onnx")
+    ship.add_argument("--view2", action="store_true", help="measure LFW View 2 too: once, when everything has been chosen")
     ship.add_argument("--out", type=Path, default=SHIPPED, help="where they go (default: streamd/models)")
     ship.set_defaults(run_command=_ship)
     measure = commands.add_parser("evaluate", help="measure how well a model tells people apart")
@@ -64,9 +69,7 @@ def parser() -> argparse.ArgumentParser:
     learn.add_argument("--run", type=Path, required=True, help="folder of the run: checkpoints, best epoch, log, result")
     learn.set_defaults(run_command=_train)
     for one in (measure, fit, rules, verdicts, group):
-        one.add_argument(
-            "--card", type=Path, default=SHIPPED / "sface.json", help="the model's card (default: the shipped one)"
-        )
+        one.add_argument("--card", type=Path, default=SHIPPED / "sface.json", help="the model's card (default: the shipped one)")
         one.add_argument("--json", action="store_true", help="print JSON")
     for one in (ship, measure, fit, rules, verdicts, group):
         one.add_argument(
@@ -97,9 +100,13 @@ def _table(found: dict[str, Any]) -> str:
 
 
 def _ship(given: argparse.Namespace) -> dict[str, Any]:
-    from training.ship import ship_sface  # TensorFlow, which measuring alone does not need
+    from training.prepare import DataError
+    from training.ship import RECIPES, Places, ship  # TensorFlow, which measuring alone does not need
 
-    card = ship_sface(given.data, given.out, given.cache)
+    if given.cache is None:
+        raise DataError("ship needs --cache: it measures the same faces in many ways")
+    places = Places(given.data, given.fairface, given.teachers, given.run, given.cache)
+    card = ship(RECIPES[given.recipe], places, given.out, given.view2)
     return {"file": str(given.out / card.file), "sha256": card.sha256, **{one.name: one.value for one in card.figures}}
 
 

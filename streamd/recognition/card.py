@@ -30,21 +30,25 @@ class Golden(_Part):
 
 
 class Source(_Part):
-    """Where the weights were taken from: a file of a package, with its sha256."""
+    """Weights that the model was made from: a file, with its sha256, the package that brings it (None: no package does), its
+    terms, and whose photographs its makers trained it on."""
 
     title: str
-    package: str
+    package: str | None = None
     file: str
     sha256: _Sha256
+    licence: str
+    training_data: str
 
 
 class Provenance(_Part):
-    """How the file was made: from what, by which command and versions, and on whose photographs it was trained."""
+    """How the file was made: from what, by which command, at which commit, with which settings and versions."""
 
-    source: Source
+    sources: tuple[Source, ...]
     command: str
+    commit: str
+    recipe: dict[str, float | str]
     versions: dict[str, str]
-    training_data: str
 
 
 class Figure(_Part):
