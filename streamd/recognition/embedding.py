@@ -11,6 +11,7 @@ import hashlib
 import importlib.util
 import logging
 import os
+import sys
 import tempfile
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
@@ -190,9 +191,10 @@ class TensorFlowEmbedder:
 def _tensorflow() -> Any:
     if importlib.util.find_spec("tensorflow") is None:
         raise ModelError("`model.backend` is tensorflow, which is not installed: pip install 'streamd[gpu]', or choose litert")
-    # oneDNN writes code at run time, which the service's MemoryDenyWriteExecute forbids: TensorFlow aborts.
-    os.environ.setdefault("TF_ENABLE_ONEDNN_OPTS", "0")
-    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
+    if "tensorflow" not in sys.modules:  # later it changes nothing here, only children, which would compute otherwise
+        # oneDNN writes code at run time, which the service's MemoryDenyWriteExecute forbids: TensorFlow aborts.
+        os.environ.setdefault("TF_ENABLE_ONEDNN_OPTS", "0")
+        os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
     import tensorflow
 
     tensorflow.get_logger().setLevel(logging.WARNING)
