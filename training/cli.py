@@ -69,7 +69,9 @@ def parser() -> argparse.ArgumentParser:
     learn.add_argument("--run", type=Path, required=True, help="folder of the run: checkpoints, best epoch, log, result")
     learn.set_defaults(run_command=_train)
     for one in (measure, fit, rules, verdicts, group):
-        one.add_argument("--card", type=Path, default=SHIPPED / "sface.json", help="the model's card (default: the shipped one)")
+        one.add_argument(
+            "--card", type=Path, default=SHIPPED / "sface.json", help="the model's card (default: the shipped one)"
+        )
         one.add_argument("--json", action="store_true", help="print JSON")
     for one in (ship, measure, fit, rules, verdicts, group):
         one.add_argument(
