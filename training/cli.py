@@ -68,6 +68,15 @@ def parser() -> argparse.ArgumentParser:
     learn.add_argument("--cache", type=Path, help="folder where crops are kept for the next run")
     learn.add_argument("--run", type=Path, required=True, help="folder of the run: checkpoints, best epoch, log, result")
     learn.set_defaults(run_command=_train)
+    beside = commands.add_parser("report", help="measure models beside each other, and write a page with plots about them")
+    beside.add_argument("--models", type=Path, nargs="+", required=True, help="cards, .tflite files, teachers' .onnx files")
+    beside.add_argument("--data", type=Path, required=True, help="folder with lfw-rest.tar")
+    beside.add_argument("--fairface", type=Path, help="FairFace as published; without it no groups are measured")
+    beside.add_argument("--cache", type=Path, required=True, help="folder where crops and templates are kept for the next run")
+    beside.add_argument(
+        "--out", type=Path, required=True, help="folder of the page; a model whose scores lie there is not measured"
+    )
+    beside.set_defaults(run_command=_report)
     for one in (measure, fit, rules, verdicts, group):
         one.add_argument(
             "--card", type=Path, default=SHIPPED / "sface.json", help="the model's card (default: the shipped one)"
@@ -155,6 +164,12 @@ def _evaluate(given: argparse.Namespace) -> dict[str, Any]:
     if given.fairface is None:
         raise DataError("--protocol groups needs --fairface: the folder with FairFace's val/ and its label file")
     return identification.fairface_groups(given.fairface, *model, given.cache)
+
+
+def _report(given: argparse.Namespace) -> dict[str, Any]:
+    from training.report import of_models
+
+    return {"page": str(of_models(given.models, given.data, given.fairface, given.cache, given.out))}
 
 
 def _calibrate(given: argparse.Namespace) -> dict[str, Any]:
