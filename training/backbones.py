@@ -24,7 +24,7 @@ _APPLICATIONS: Final = {
     "resnet50": (keras.applications.ResNet50, keras.applications.resnet50),
     "inceptionv3": (keras.applications.InceptionV3, keras.applications.inception_v3),
 }
-_DLIB_STAGES: Final = ((32, 3), (64, 4), (128, 3), (256, 3), (256, 1))
+DLIB_STAGES: Final = ((32, 3), (64, 4), (128, 3), (256, 3), (256, 1))
 _SMALL_STAGES: Final = ((32, 2), (64, 3), (128, 3), (256, 2))
 
 
@@ -51,9 +51,9 @@ def _features(name: Backbone, crops: Any, pretrained: bool) -> Any:
     if name in _APPLICATIONS:
         return _application(name, crops, pretrained)
     if name == "dlib":
-        return _residual(_scaled(crops, SIDE), _DLIB_STAGES)
+        return residual(_scaled(crops, SIDE), DLIB_STAGES)
     if name == "small-residual":
-        return _residual(_scaled(crops, 112), _SMALL_STAGES)
+        return residual(_scaled(crops, 112), _SMALL_STAGES)
     if name == "mobilefacenet":
         return _mobilefacenet(_scaled(crops, 112))
     return _koch(_scaled(crops, 105))
@@ -65,7 +65,7 @@ def _scaled(crops: Any, side: int) -> Any:
     return layers.Rescaling(1 / 128, -127.5 / 128)(small)
 
 
-def _residual(x: Any, stages: Sequence[tuple[int, int]]) -> Any:
+def residual(x: Any, stages: Sequence[tuple[int, int]]) -> Any:
     """dlib's face network (King 2017, after He et al. 2016), features (N, last width); stages: (filters, blocks) each.
 
     With its own five stages 29 convolutions of 5.6 million weights. As there, what halves the picture has no padding, and every
