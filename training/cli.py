@@ -77,6 +77,12 @@ def parser() -> argparse.ArgumentParser:
         "--out", type=Path, required=True, help="folder of the page; a model whose scores lie there is not measured"
     )
     beside.set_defaults(run_command=_report)
+    pace = commands.add_parser("speed", help="what a face costs: shipped models, their networks in other runtimes, dlib")
+    pace.add_argument("--models", type=Path, nargs="+", required=True, help=".tflite files")
+    pace.add_argument("--teachers", type=Path, required=True, help="folder with face_reidentification_retail_0095.onnx")
+    pace.add_argument("--cache", type=Path, required=True, help="folder where float32 files of the networks are kept")
+    pace.add_argument("--json", action="store_true", help="print JSON")
+    pace.set_defaults(run_command=_speed)
     for one in (measure, fit, rules, verdicts, group):
         one.add_argument(
             "--card", type=Path, default=SHIPPED / "sface.json", help="the model's card (default: the shipped one)"
@@ -164,6 +170,12 @@ def _evaluate(given: argparse.Namespace) -> dict[str, Any]:
     if given.fairface is None:
         raise DataError("--protocol groups needs --fairface: the folder with FairFace's val/ and its label file")
     return identification.fairface_groups(given.fairface, *model, given.cache)
+
+
+def _speed(given: argparse.Namespace) -> dict[str, Any]:
+    from training.speed import measure
+
+    return measure(given.models, given.teachers, given.cache)
 
 
 def _report(given: argparse.Namespace) -> dict[str, Any]:
