@@ -10,7 +10,6 @@ from __future__ import annotations
 import csv
 import hashlib
 import logging
-import math
 import tarfile
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
@@ -29,7 +28,7 @@ from streamd.vision.analysis import FaceAnalyser
 from training import coverings
 from training.coverings import Paint
 from training.prepare import DataError, Faces, faces
-from training.scores import Embed, few_of_each, of_card, templates
+from training.scores import Embed, few_of_each, of_card, templates, wilson
 
 log = logging.getLogger(__name__)
 
@@ -144,10 +143,9 @@ def threshold_at(negative: Float64, share: float) -> float:
 
 
 def interval(hits: int, of: int) -> tuple[float, float]:
-    """95 % interval of a share (Wilson 1927)."""
-    z, share = 1.96, hits / of
-    middle, spread = share + z * z / (2 * of), z * math.sqrt(share * (1 - share) / of + z * z / (4 * of * of))
-    return tuple(round((middle + way * spread) / (1 + z * z / of), 4) for way in (-1, 1))  # type: ignore[return-value]
+    """95 % interval of a share, as a figure has it."""
+    low, high = wilson(hits, of)
+    return round(low, 4), round(high, 4)
 
 
 @dataclass(frozen=True, slots=True, eq=False)

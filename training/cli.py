@@ -29,9 +29,12 @@ def parser() -> argparse.ArgumentParser:
     ship.add_argument("--out", type=Path, default=SHIPPED, help="where they go (default: streamd/models)")
     ship.set_defaults(run_command=_ship)
     measure = commands.add_parser("evaluate", help="measure how well a model tells people apart")
-    measure.add_argument("--protocol", choices=["lfw-view2", "open-set", "robustness", "groups"], default="lfw-view2")
+    measure.add_argument(
+        "--protocol", choices=["lfw-view2", "open-set", "one-shot", "robustness", "groups"], default="lfw-view2"
+    )
     measure.add_argument("--model", type=Path, help="a card, a .tflite file or a teacher's .onnx file (default: --card)")
     measure.add_argument("--fairface", type=Path, help="groups: FairFace as published, with val/ and its label file")
+    measure.add_argument("--ways", type=int, default=20, help="one-shot: among how many people (default: %(default)s)")
     measure.set_defaults(run_command=_evaluate)
     fit = commands.add_parser("calibrate", help="measure what a score is worth as evidence")
     fit.set_defaults(run_command=_calibrate)
@@ -163,6 +166,8 @@ def _evaluate(given: argparse.Namespace) -> dict[str, Any]:
         return evaluate.lfw_view2(given.data, *model, given.cache)
     if given.protocol == "open-set":
         return identification.lfw_open_set(given.data, *model, given.cache)
+    if given.protocol == "one-shot":
+        return identification.lfw_one_shot(given.data, *model, given.cache, given.ways)
     if given.cache is None:
         raise DataError(f"--protocol {given.protocol} needs --cache: its faces are seen in many views")
     if given.protocol == "robustness":

@@ -7,8 +7,8 @@ scores, so that cosines and normalised scores are measured alike.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, Final
 
@@ -17,11 +17,8 @@ from numpy.typing import NDArray
 
 from streamd.values import Float32
 from training.fairface import strangers
-from training.prepare import faces
-from training.scores import Embed, few_of_each, templates, templates_of_crops
-
-Compare = Callable[[Float32, Float32], Float32]
-"""Scores float32 (B, N) of probes float32 (B, D) against enrolled templates float32 (N, D)."""
+from training.prepare import DataError, faces
+from training.scores import Compare, Embed, few_of_each, templates, templates_of_crops, wilson
 
 
 def cosines(probes: Float32, enrolled: Float32) -> Float32:
@@ -184,6 +181,54 @@ def lfw_open_set(data: Path, embed: Embed, model: str, cache: Path | None) -> di
 
 FALSE_POSITIVE_RATES: Final = (0.01, 0.003)
 _PROBES: Final = 10  # of a person at most
+
+
+@dataclass(frozen=True, slots=True)
+class OneShot:
+    """Accuracy of choosing, for one picture, the only picture of the same person among those of `ways` people.
+
+    interval: of 95 %, by the trials alone (Wilson 1927); by chance the accuracy is 1 / ways.
+    """
+
+    accuracy: float
+    interval: tuple[float, float]
+    ways: int
+    trials: int
+
+
+def one_shot(
+    compare: Compare, vectors: Float32, people: Sequence[str], ways: int, trials: int = 2000, seed: int = 0
+) -> OneShot:
+    """N-way one-shot accuracy (Koch et al. 2015) of embeddings float32 (N, D) and whose each is.
+
+    Each trial draws a person with two pictures, one of
+    them as the probe and the other as support beside one picture each of `ways` - 1 others; the own must score above all.
+    Raises DataError where there are not so many people, or none with two pictures.
+    """
+    numbers = np.unique(np.asarray(people), return_inverse=True)[1]
+    of = [np.flatnonzero(numbers == person) for person in range(numbers.max() + 1)]
+    several = [person for person, pictures in enumerate(of) if len(pictures) > 1]
+    if len(of) < ways or not several:
+        raise DataError(f"one-shot: expected {ways} people or more, found {len(of)}, {len(several)} with two pictures")
+    random = np.random.default_rng(seed)
+    right = 0
+    for _ in range(trials):
+        person = several[random.integers(len(several))]
+        probe, own = random.choice(of[person], 2, replace=False)
+        others = random.choice(len(of) - 1, ways - 1, replace=False)
+        support = [own, *(random.choice(of[other + (other >= person)]) for other in others)]
+        scores = compare(vectors[[probe]], vectors[support])[0]
+        right += bool(scores[0] > scores[1:].max())
+    return OneShot(right / trials, wilson(right, trials), ways, trials)
+
+
+def lfw_one_shot(data: Path, embed: Embed, model: str, cache: Path | None, ways: int) -> dict[str, Any]:
+    """One-shot accuracy on the good faces of `lfw-rest.tar`."""
+    found = faces(data / "lfw-rest.tar", cache)
+    vectors = templates(found, embed, model, cache)
+    good = np.flatnonzero(found.good)
+    people = [found.people[index] for index in good]
+    return asdict(one_shot(cosines, vectors[good], people, ways))
 
 
 def fairface_groups(fairface: Path, embed: Embed, model: str, cache: Path, compare: Compare = cosines) -> dict[str, Any]:

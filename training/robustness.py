@@ -19,9 +19,9 @@ from numpy.typing import NDArray
 from streamd.values import Float32, UInt8
 from training.augment import HARD, NAMED, named_view
 from training.evaluate import tar_at_fmr
-from training.identification import Compare, cosines
+from training.identification import cosines
 from training.prepare import Faces, faces
-from training.scores import Embed, few_of_each, templates_of_crops
+from training.scores import Compare, Embed, few_of_each, templates_of_crops
 
 FMR: Final = 1e-3
 _PROBES: Final = 3  # of a person at most

@@ -10,6 +10,7 @@ import hashlib
 import json
 import os
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
 
@@ -43,6 +44,42 @@ def learning_rate(highest: float, warm_up: int, steps: int, step: int) -> float:
         return highest * (step + 1) / warm_up
     share = (step - warm_up) / max(steps - warm_up, 1)
     return highest * 0.5 * (1 + float(np.cos(np.pi * share)))
+
+
+@dataclass(frozen=True, slots=True)
+class Plateau:
+    """The learning rate falls where the judgement has stopped to improve. patience: epochs without a better one that are borne;
+    factor: of the learning rate then; lowest: where it ends."""
+
+    patience: int
+    factor: float
+    lowest: float
+
+
+@dataclass(frozen=True, slots=True)
+class Pace:
+    """What the judgements of a run have come to. factor: of the highest learning rate; waited: epochs without a better
+    judgement since the learning rate fell; without: since the best epoch."""
+
+    factor: float = 1.0
+    waited: int = 0
+    without: int = 0
+
+    def after(self, better: bool, plateau: Plateau | None) -> Pace:
+        """The pace after one more epoch, better than all before or not; plateau: None where judgements move no rate."""
+        if better:
+            return Pace(self.factor)
+        waited, without = self.waited + 1, self.without + 1
+        if plateau is None or waited < plateau.patience:
+            return Pace(self.factor, waited, without)
+        return Pace(self.factor * plateau.factor, 0, without)
+
+
+def plateau_rate(highest: float, warm_up: int, plateau: Plateau, pace: Pace, step: int) -> float:
+    """Of one step: rises evenly over the warm-up, then stays but for what the judgements took from it."""
+    if step < warm_up:
+        return highest * (step + 1) / warm_up
+    return max(highest * pace.factor, min(plateau.lowest, highest))
 
 
 def save(path: Path, head: Mapping[str, Any], variables: Mapping[str, Sequence[Any]]) -> None:

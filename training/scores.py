@@ -26,6 +26,10 @@ Embed = Callable[[UInt8], Float32]
 """uint8 (N, 150, 150, 3) RGB to unit vectors, float32 (N, D)."""
 
 
+Compare = Callable[[Float32, Float32], Float32]
+"""Scores float32 (B, N) of probes float32 (B, D) against others float32 (N, D)."""
+
+
 def of_card(card: Path) -> tuple[Embed, str]:
     """The model of a card, run by LiteRT as the daemon runs it on a CPU, and the digest of its file."""
     embedder = open_embedder(card, "litert")
@@ -134,3 +138,11 @@ def cross(enrolled: Faces, enrolled_templates: Float32, probes: Faces, probe_tem
     same = rows[:, None] == columns[None, :]
     other_picture = own[:, None] != np.arange(len(columns))[None, :]
     return Scores(matrix[same & other_picture], matrix[~same], len(people))
+
+
+def wilson(hits: int, trials: int) -> tuple[float, float]:
+    """95 % interval of a share (Wilson 1927)."""
+    share, z = hits / trials, 1.96
+    middle = (share + z * z / (2 * trials)) / (1 + z * z / trials)
+    half = z / (1 + z * z / trials) * (share * (1 - share) / trials + z * z / (4 * trials * trials)) ** 0.5
+    return max(0.0, middle - half), min(1.0, middle + half)

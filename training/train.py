@@ -29,9 +29,10 @@ from training.augment import DoorViews, door_view
 from training.backbones import Backbone, backbone
 from training.distil import Views
 from training.evaluate import equal_error_rate, tar_at_fmr
+from training.identification import OneShot, one_shot
 from training.prepare import DataError, faces
 from training.run import CHECKPOINT, ExperimentError, Section
-from training.scores import few_of_each
+from training.scores import Compare, few_of_each
 
 log = logging.getLogger(__name__)
 
@@ -40,6 +41,7 @@ RESULT: Final = "result.json"
 _FMR: Final = 1e-3
 _PICTURES_JUDGED: Final = 10  # of a person at most: else one often photographed person is the statistic
 _BATCH_JUDGED: Final = 64
+_WAYS: Final = 20  # of the one-shot trials, as in Koch et al. 2015
 
 _MARGINS: Final = {"contrastive": 1.0, "triplet": 0.2, "quadruplet": 1.0, "cosface": 0.35, "arcface": 0.5}
 _TOGETHER: Final = {"siamese-l1": 2, "euclidean-bce": 2, "euclidean-mae": 2, "contrastive": 2, "triplet": 3, "quadruplet": 4}
@@ -77,7 +79,9 @@ class Experiment(Section):
     """One training. batch: pictures in a batch; pictures_each: of a subject, where a batch is subjects by pictures (P x K).
 
     epochs, steps_per_epoch: an epoch is what lies between two judgements on the validation people. warm_up: steps to the
-    highest learning rate, which falls by a cosine to nothing. weight_decay: of kernels, per step and learning rate, decoupled
+    highest learning rate, which falls by a cosine to nothing or, with `schedule: plateau`, by `plateau_factor` whenever
+    `plateau_patience` epochs brought no better judgement, down to `lowest_rate`. early_stop: epochs without a better judgement
+    after which the run ends; None: never before its last. weight_decay: of kernels, per step and learning rate, decoupled
     from the gradient. validation, test: shares of the people. checkpoint_every: steps that a kill may cost. precision:
     mixed_bfloat16 pays only on processors and accelerators that have it. flipped: share of mirrored views.
     """
@@ -95,6 +99,11 @@ class Experiment(Section):
     optimiser: Literal["adam", "sgd"] = "adam"
     learning_rate: float = Field(default=1e-3, gt=0)
     warm_up: int = Field(default=50, ge=0)
+    schedule: Literal["cosine", "plateau"] = "cosine"
+    plateau_patience: int = Field(default=3, ge=1)
+    plateau_factor: float = Field(default=0.5, gt=0, lt=1)
+    lowest_rate: float = Field(default=1e-6, gt=0)
+    early_stop: int | None = Field(default=None, ge=1)
     weight_decay: float = Field(default=0.0, ge=0)
     clip_norm: float = Field(default=5.0, gt=0)
     validation: float = Field(default=0.15, gt=0, lt=1)
@@ -116,6 +125,23 @@ class Experiment(Section):
     def steps(self) -> int:
         """Batches in all."""
         return self.epochs * self.steps_per_epoch
+
+    @property
+    def plateau(self) -> run.Plateau | None:
+        """How the learning rate follows the judgements; None where it follows a cosine."""
+        if self.schedule == "cosine":
+            return None
+        return run.Plateau(self.plateau_patience, self.plateau_factor, self.lowest_rate)
+
+    def rate(self, step: int, pace: run.Pace) -> float:
+        """The learning rate of a step."""
+        if self.plateau is None:
+            return run.learning_rate(self.learning_rate, self.warm_up, self.steps, step)
+        return run.plateau_rate(self.learning_rate, self.warm_up, self.plateau, pace, step)
+
+    def ends_early(self, pace: run.Pace) -> bool:
+        """Whether so many epochs brought nothing better that the run is over."""
+        return self.early_stop is not None and pace.without >= self.early_stop
 
 
 def read_experiment(path: Path) -> Experiment:
@@ -272,10 +298,6 @@ class Figures:
     impostor: int
 
 
-Compare = Callable[[Float32, Float32], Float32]
-"""Scores float32 (N, M) of embeddings (N, D) against (M, D)."""
-
-
 def figures(compare: Compare, vectors: Float32, people: Sequence[str], threshold: float | None = None) -> Figures:
     """From embeddings float32 (N, D) and whose each is."""
     above = np.triu_indices(len(vectors), 1)
@@ -334,6 +356,11 @@ class Learner:
         """How well it tells these people apart, by its head's own measure."""
         return figures(self.head.compare, self.embed(named.crops), named.people, threshold)
 
+    def one_shot(self, named: Named) -> OneShot:
+        """How often it finds the one picture of a person among those of 20, or of all where there are fewer."""
+        ways = min(_WAYS, len(set(named.people)))
+        return one_shot(self.head.compare, self.embed(named.crops), named.people, ways)
+
 
 def _optimiser(experiment: Experiment, variables: Sequence[Any]) -> Any:
     options = {
@@ -359,7 +386,7 @@ def _identity(experiment: Experiment, given: Lesson) -> str:
 
 
 def train(experiment: Experiment, given: Lesson, folder: Path, stop: Callable[[int], bool] = lambda _: False) -> int:
-    """Train until the experiment ends or `stop(step)`; the steps that are done.
+    """Train until the experiment ends, of itself or early, or `stop(step)`; the steps that are done.
 
     folder: of the run; it gets `experiment.json`, checkpoints, the best epoch, TensorBoard's log. Raises ExperimentError where
     it belongs to another experiment or other people, or the loss is no number.
@@ -371,7 +398,7 @@ def train(experiment: Experiment, given: Lesson, folder: Path, stop: Callable[[i
     identity = _identity(experiment, given)
     state = run.restore(folder / CHECKPOINT, identity, variables)
     if state is None:
-        state = {"experiment": identity, "done": 0, "best_epoch": 0, "best": [2.0, 2.0]}
+        state = {"experiment": identity, "done": 0, "best_epoch": 0, "best": [2.0, 2.0], "pace": asdict(run.Pace())}
         (folder / "experiment.json").write_text(experiment.model_dump_json(indent=2) + "\n")
         log.info(
             "%d faces of %d people to learn from, %d faces to judge by",
@@ -396,9 +423,12 @@ def train(experiment: Experiment, given: Lesson, folder: Path, stop: Callable[[i
 
     began, since = time.monotonic(), state["done"]
     seen: list[Float32] = []
+    pace = run.Pace(**state["pace"])
+    if experiment.ends_early(pace):
+        return int(state["done"])
     for views, subjects in batches(experiment, given, state["done"]):
         done = state["done"]
-        rate = run.learning_rate(experiment.learning_rate, experiment.warm_up, experiment.steps, done)
+        rate = experiment.rate(done, pace)
         optimiser.learning_rate.assign(rate)
         seen.append(step(views, subjects, done < experiment.loss.all_first * experiment.steps_per_epoch).numpy())
         done += 1
@@ -418,9 +448,15 @@ def train(experiment: Experiment, given: Lesson, folder: Path, stop: Callable[[i
             shown |= {"validation/fnmr": found.fnmr, "validation/eer": found.eer}
             epoch = done // experiment.steps_per_epoch
             log.info("epoch %d of %d: FNMR %.4f at FMR 1e-3, EER %.4f", epoch, experiment.epochs, found.fnmr, found.eer)
-            if [found.fnmr, found.eer] < state["best"]:
+            better = [found.fnmr, found.eer] < state["best"]
+            pace = pace.after(better, experiment.plateau)
+            state = {**state, "pace": asdict(pace)}
+            if better:
                 state = {**state, "best": [found.fnmr, found.eer], "best_epoch": epoch}
                 run.save(folder / BEST, state, {"weight": learner.weights})
+            if experiment.ends_early(pace):
+                log.info("%d epochs brought nothing better: the run ends", pace.without)
+                stops = True
         run.save(folder / CHECKPOINT, state, variables)
         with writer.as_default(done):
             for name, value in shown.items():
@@ -452,5 +488,6 @@ def carry_out(experiment: Experiment, data: Sequence[Path], cache: Path | None, 
     result: dict[str, Any] = {"steps": steps, "best_epoch": epoch, "validation": asdict(validation)}
     if given.test.people:
         result["test"] = asdict(learner.figures(given.test, validation.threshold))
+        result["one_shot"] = asdict(learner.one_shot(given.test))
     (folder / RESULT).write_text(json.dumps(result, indent=2) + "\n")
     return result

@@ -5,7 +5,8 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from training.identification import cosines, fnir_interval, group_rates, open_set
+from training.identification import cosines, fnir_interval, group_rates, one_shot, open_set
+from training.prepare import DataError
 
 
 def unit(*rows: tuple[float, ...]) -> np.ndarray:
@@ -75,3 +76,35 @@ def test_false_matches_of_each_group_are_counted_within_it_alone() -> None:
     assert found.largest_over_mean == 2
     low, high = found.intervals["a"]
     assert low < found.rates["a"] < high
+
+
+def crowd(people: int, spread: float) -> tuple[np.ndarray, list[str]]:
+    """Two pictures of each person, the further apart the larger the spread."""
+    random = np.random.default_rng(2)
+    own = np.repeat(random.normal(size=(people, 40)), 2, 0) * (spread < np.inf)
+    vectors = own + min(spread, 1.0) * random.normal(size=(2 * people, 40))
+    return unit(*vectors), [f"person {n // 2}" for n in range(2 * people)]
+
+
+def test_whoever_is_told_apart_well_is_found_among_twenty_and_whoever_is_not_by_chance() -> None:
+    good, chance = (one_shot(cosines, *crowd(60, spread), ways=20) for spread in (0.1, np.inf))
+
+    assert good.accuracy == 1
+    assert chance.accuracy == pytest.approx(1 / 20, abs=0.02)
+    assert chance.interval[0] < 1 / 20 < chance.interval[1]
+
+
+def test_the_fewer_there_are_the_easier_one_is_found() -> None:
+    found = [one_shot(cosines, *crowd(60, 1.0), ways=ways).accuracy for ways in (2, 5, 20, 60)]
+
+    assert found == sorted(found, reverse=True)
+    assert found[0] - found[-1] > 0.1
+
+
+def test_a_trial_wants_so_many_people_and_one_with_two_pictures() -> None:
+    vectors, people = crowd(10, 0.1)
+
+    with pytest.raises(DataError, match="expected 11 people or more, found 10, 10 with two pictures"):
+        one_shot(cosines, vectors, people, ways=11)
+    with pytest.raises(DataError, match="0 with two pictures"):
+        one_shot(cosines, vectors[::2], people[::2], ways=5)

@@ -189,6 +189,39 @@ def test_a_run_that_was_cut_off_ends_bit_for_bit_where_it_would_have_ended(tmp_p
         assert all((a == b).all() for a, b in zip(stored_weights(whole / file), stored_weights(cut / file), strict=True))
 
 
+def judged_by(rates: list[float], monkeypatch: pytest.MonkeyPatch) -> None:
+    """Every epoch is as good as the list says."""
+    left = iter(rates)
+    plain = figures(lambda a, b: a @ b.T, np.eye(4, dtype=np.float32), ["ada", "ada", "bob", "bob"])
+    monkeypatch.setattr(
+        module.Learner, "figures", lambda *_: module.Figures(**{**module.asdict(plain), "fnmr": next(left), "eer": 0.1})
+    )
+
+
+def test_a_run_ends_where_so_many_epochs_brought_nothing_better(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    asked = experiment(epochs=9, early_stop=2)
+    judged_by([0.5, 0.2, 0.4, 0.3, 0.1], monkeypatch)
+
+    assert train(asked, given(), tmp_path) == 4 * 2  # the fourth epoch is the second without a better one
+    assert train(asked, given(), tmp_path) == 4 * 2  # and it does not go on when it is asked again
+    assert best(asked, given(), tmp_path)[1] == 2
+
+
+def test_a_run_whose_rate_follows_its_judgements_ends_bit_for_bit_where_it_would_have_ended(tmp_path: Path) -> None:
+    asked = experiment(epochs=6, schedule="plateau", plateau_patience=1, plateau_factor=0.1, learning_rate=0.5)
+    whole, cut = tmp_path / "whole", tmp_path / "cut"
+    train(asked, given(), whole)
+
+    for step in (3, 7, 8, 12):
+        assert train(asked, given(), cut, stop=lambda done, step=step: done >= step) == step
+
+    assert all(
+        (a == b).all() for a, b in zip(stored_weights(whole / CHECKPOINT), stored_weights(cut / CHECKPOINT), strict=True)
+    )
+    with np.load(cut / CHECKPOINT) as stored:
+        assert json.loads(str(stored["head"]))["pace"]["factor"] < 1  # else nothing was shown
+
+
 def _run(folder: Path, epochs: int) -> None:
     module.backbone = tiny
     train(experiment(epochs=epochs), given(), folder)
