@@ -86,6 +86,20 @@ def parser() -> argparse.ArgumentParser:
     pace.add_argument("--cache", type=Path, required=True, help="folder where float32 files of the networks are kept")
     pace.add_argument("--json", action="store_true", help="print JSON")
     pace.set_defaults(run_command=_speed)
+    verifying = commands.add_parser("verify", help="say of each face before a camera whether it is the one of the references")
+    verifying.add_argument("--camera", required=True, help="URL, device (0 is /dev/video0), video file or folder of pictures")
+    verifying.add_argument("--references", type=Path, required=True, help="folder of pictures of one person")
+    what = verifying.add_mutually_exclusive_group()
+    what.add_argument("--run", type=Path, help="folder of a training that has ended")
+    what.add_argument(
+        "--model", type=Path, default=SHIPPED / "sface.json", help="a card or .tflite file (default: what is shipped)"
+    )
+    verifying.add_argument("--detection-threshold", type=float, help="score from which a reference is detected")
+    verifying.add_argument(
+        "--verification-threshold", type=float, default=0.5, help="share of references (default: %(default)s)"
+    )
+    verifying.add_argument("--seconds", type=float, help="end after so long (default: when the camera ends)")
+    verifying.set_defaults(run_command=_verify)
     for one in (measure, fit, rules, verdicts, group):
         one.add_argument(
             "--card", type=Path, default=SHIPPED / "sface.json", help="the model's card (default: the shipped one)"
@@ -175,6 +189,35 @@ def _evaluate(given: argparse.Namespace) -> dict[str, Any]:
     if given.fairface is None:
         raise DataError("--protocol groups needs --fairface: the folder with FairFace's val/ and its label file")
     return identification.fairface_groups(given.fairface, *model, given.cache)
+
+
+def _verify(given: argparse.Namespace) -> dict[str, Any]:
+    from dataclasses import replace
+
+    from streamd.clock import SystemClock
+    from streamd.errors import CameraError, CameraFailure
+    from training import verify
+
+    verifier = verify.of_run(given.run) if given.run else verify.of_model(given.model, given.detection_threshold)
+    if given.detection_threshold is not None:
+        verifier = replace(verifier, detection_threshold=given.detection_threshold)
+    known = verify.references(given.references, verifier.embed)
+    seen = verify.largest_faces(verify.frames(given.camera, SystemClock(), given.seconds))
+    judged = verified = 0
+    try:
+        for frame, one in verify.verify(verifier, known, seen, given.verification_threshold):
+            judged, verified = judged + 1, verified + one.verified
+            what = "verified" if one.verified else "not verified"
+            sys.stdout.write(f"{frame.wall:%H:%M:%S.%f}  {what}: {one.share:.0%} of references, best score {one.best:.3f}\n")
+    except CameraError as error:
+        if error.failure is not CameraFailure.END_OF_STREAM:
+            raise
+    return {
+        "references": len(known),
+        "detection threshold": round(verifier.detection_threshold, 3),
+        "faces": judged,
+        "verified": verified,
+    }
 
 
 def _speed(given: argparse.Namespace) -> dict[str, Any]:

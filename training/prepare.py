@@ -73,6 +73,12 @@ def pictures(data: Path) -> Iterator[tuple[str, bytes]]:
     yield from found
 
 
+def decoded(encoded: bytes) -> UInt8 | None:
+    """A picture file as uint8 (H, W, 3) RGB, or None where it is none."""
+    image = cv2.imdecode(np.frombuffer(encoded, np.uint8), cv2.IMREAD_COLOR)
+    return None if image is None else np.asarray(cv2.cvtColor(image, cv2.COLOR_BGR2RGB), np.uint8)
+
+
 def _from_tar(data: Path, names: list[str]) -> Iterator[tuple[str, bytes]]:
     with tarfile.open(data) as archive:
         for name in names:
@@ -166,11 +172,10 @@ def _make(data: Path, eye_distance: float | None) -> Faces:
     missed: list[str] = []
     with FaceAnalyser() as analyser:
         for name, encoded in pictures(data):
-            image = cv2.imdecode(np.frombuffer(encoded, np.uint8), cv2.IMREAD_COLOR)
+            image = decoded(encoded)
             if image is None:
                 raise DataError(f"{data}: {name} is no picture")
-            rgb = np.asarray(cv2.cvtColor(image, cv2.COLOR_BGR2RGB), np.uint8)
-            face = _face(analyser, rgb, eye_distance)
+            face = _face(analyser, image, eye_distance)
             if face is None:
                 missed.append(name)
                 continue
@@ -180,4 +185,6 @@ def _make(data: Path, eye_distance: float | None) -> Faces:
             found.append(name)
             if len(found) % 1000 == 0:
                 log.info("%s: %d faces", data.name, len(found))
+    if not found:
+        raise DataError(f"{data}: no face was found in {len(missed)} pictures; expected one over the middle of each")
     return Faces(np.stack(crops), np.asarray(distances, np.float32), np.asarray(good), tuple(found), tuple(missed))

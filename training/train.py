@@ -37,6 +37,7 @@ from training.scores import Compare, few_of_each
 log = logging.getLogger(__name__)
 
 BEST: Final = "best.npz"
+EXPERIMENT: Final = "experiment.json"
 RESULT: Final = "result.json"
 _FMR: Final = 1e-3
 _PICTURES_JUDGED: Final = 10  # of a person at most: else one often photographed person is the statistic
@@ -399,7 +400,8 @@ def train(experiment: Experiment, given: Lesson, folder: Path, stop: Callable[[i
     state = run.restore(folder / CHECKPOINT, identity, variables)
     if state is None:
         state = {"experiment": identity, "done": 0, "best_epoch": 0, "best": [2.0, 2.0], "pace": asdict(run.Pace())}
-        (folder / "experiment.json").write_text(experiment.model_dump_json(indent=2) + "\n")
+        state["subjects"] = int(given.subjects.max()) + 1
+        (folder / EXPERIMENT).write_text(experiment.model_dump_json(indent=2) + "\n")
         log.info(
             "%d faces of %d people to learn from, %d faces to judge by",
             len(given.subjects),
@@ -474,6 +476,19 @@ def best(experiment: Experiment, given: Lesson, folder: Path) -> tuple[Learner, 
     if state is None:
         raise ExperimentError(f"{folder}: no epoch has ended yet; train on")
     return learner, int(state["best_epoch"])
+
+
+def trained(folder: Path) -> Learner:
+    """The network and head of a run's best epoch, from its folder alone. Raises ExperimentError where it holds none."""
+    try:
+        experiment = Experiment.model_validate_json((folder / EXPERIMENT).read_bytes())
+        with np.load(folder / BEST) as stored:
+            head = json.loads(str(stored["head"]))
+    except (OSError, ValueError) as error:
+        raise ExperimentError(f"{folder}: holds no training whose first epoch has ended") from error
+    learner = Learner(experiment, head["subjects"])
+    run.restore(folder / BEST, head["experiment"], {"weight": learner.weights})
+    return learner
 
 
 def carry_out(experiment: Experiment, data: Sequence[Path], cache: Path | None, folder: Path) -> dict[str, Any]:

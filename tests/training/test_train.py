@@ -33,6 +33,7 @@ from training.train import (  # noqa: E402
     read_experiment,
     side,
     train,
+    trained,
 )
 
 SHIPPED = Path(__file__).parents[2] / "config" / "training"
@@ -220,6 +221,18 @@ def test_a_run_whose_rate_follows_its_judgements_ends_bit_for_bit_where_it_would
     )
     with np.load(cut / CHECKPOINT) as stored:
         assert json.loads(str(stored["head"]))["pace"]["factor"] < 1  # else nothing was shown
+
+
+def test_what_was_trained_can_be_used_from_its_folder_alone(tmp_path: Path) -> None:
+    """Of a loss whose head knows how many subjects there were, too."""
+    asked, taught = experiment({"name": "arcface"}), given()
+    train(asked, taught, tmp_path)
+
+    alone, known = trained(tmp_path), best(asked, taught, tmp_path)[0]
+
+    assert all((np.asarray(a) == np.asarray(b)).all() for a, b in zip(alone.weights, known.weights, strict=True))
+    with pytest.raises(ExperimentError, match="holds no training whose first epoch has ended"):
+        trained(tmp_path / "nothing")
 
 
 def _run(folder: Path, epochs: int) -> None:
