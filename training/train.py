@@ -28,6 +28,7 @@ from training import losses, run, samplers
 from training.augment import DoorViews, door_view
 from training.backbones import Backbone, backbone
 from training.distil import Views
+from training.distribution import Distribute, Distribution
 from training.evaluate import equal_error_rate, tar_at_fmr
 from training.identification import OneShot, one_shot
 from training.prepare import DataError, faces
@@ -84,7 +85,8 @@ class Experiment(Section):
     `plateau_patience` epochs brought no better judgement, down to `lowest_rate`. early_stop: epochs without a better judgement
     after which the run ends; None: never before its last. weight_decay: of kernels, per step and learning rate, decoupled
     from the gradient. validation, test: shares of the people. checkpoint_every: steps that a kill may cost. precision:
-    mixed_bfloat16 pays only on processors and accelerators that have it. flipped: share of mirrored views.
+    mixed_bfloat16 pays only on processors and accelerators that have it. distribute: see `distribution`. flipped: share of
+    mirrored views.
     """
 
     seed: int = 1
@@ -92,6 +94,7 @@ class Experiment(Section):
     embedding: Literal[128, 256, 512] = 128
     pretrained: bool = False
     precision: Literal["float32", "mixed_bfloat16"] = "float32"
+    distribute: Distribute = "none"
     loss: Loss
     batch: int = Field(default=64, ge=2)
     pictures_each: int = Field(default=4, ge=2)
@@ -366,7 +369,6 @@ class Learner:
 def _optimiser(experiment: Experiment, variables: Sequence[Any]) -> Any:
     options = {
         "learning_rate": experiment.learning_rate,
-        "global_clipnorm": experiment.clip_norm,
         "weight_decay": experiment.weight_decay or None,
     }
     made = (
@@ -393,15 +395,18 @@ def train(experiment: Experiment, given: Lesson, folder: Path, stop: Callable[[i
     it belongs to another experiment or other people, or the loss is no number.
     """
     folder.mkdir(parents=True, exist_ok=True)
-    learner = Learner(experiment, int(given.subjects.max()) + 1)
-    optimiser = _optimiser(experiment, learner.trainable)
+    spread = Distribution(experiment.distribute, experiment.batch, experiment.loss.together or experiment.pictures_each)
+    with spread.scope():
+        learner = Learner(experiment, int(given.subjects.max()) + 1)
+        optimiser = _optimiser(experiment, learner.trainable)
     variables = {"weight": learner.weights, "optimiser": optimiser.variables}
     identity = _identity(experiment, given)
     state = run.restore(folder / CHECKPOINT, identity, variables)
     if state is None:
         state = {"experiment": identity, "done": 0, "best_epoch": 0, "best": [2.0, 2.0], "pace": asdict(run.Pace())}
         state["subjects"] = int(given.subjects.max()) + 1
-        (folder / EXPERIMENT).write_text(experiment.model_dump_json(indent=2) + "\n")
+        if spread.chief:
+            (folder / EXPERIMENT).write_text(experiment.model_dump_json(indent=2) + "\n")
         log.info(
             "%d faces of %d people to learn from, %d faces to judge by",
             len(given.subjects),
@@ -410,19 +415,18 @@ def train(experiment: Experiment, given: Lesson, folder: Path, stop: Callable[[i
         )
     else:
         log.info("%s: goes on from step %d", folder, state["done"])
-    writer = tf.summary.create_file_writer(str(folder / "tensorboard"))
+    writer = tf.summary.create_file_writer(str(folder / "tensorboard")) if spread.chief else tf.summary.create_noop_writer()
 
     first = losses.TripletHead(_margin(experiment.loss), "all")
 
-    @tf.function
-    def step(views: Any, subjects: Any, all_triplets: bool) -> Any:
+    def work(views: Any, subjects: Any, all_triplets: bool) -> Any:
         with tf.GradientTape() as tape:
             embeddings = learner.network(tf.cast(views, tf.float32), training=True)
             loss = (first if all_triplets else learner.head)(embeddings, subjects)
         gradients = tape.gradient(loss, learner.trainable)
-        optimiser.apply_gradients(zip(gradients, learner.trainable, strict=True))
-        return tf.stack([loss, tf.linalg.global_norm(gradients)])
+        return tf.stack([loss, spread.applied(gradients, learner.trainable, optimiser, experiment.clip_norm)])
 
+    step = spread.step(work)
     began, since = time.monotonic(), state["done"]
     seen: list[Float32] = []
     pace = run.Pace(**state["pace"])
@@ -455,15 +459,17 @@ def train(experiment: Experiment, given: Lesson, folder: Path, stop: Callable[[i
             state = {**state, "pace": asdict(pace)}
             if better:
                 state = {**state, "best": [found.fnmr, found.eer], "best_epoch": epoch}
-                run.save(folder / BEST, state, {"weight": learner.weights})
+                if spread.chief:
+                    run.save(folder / BEST, state, {"weight": learner.weights})
             if experiment.ends_early(pace):
                 log.info("%d epochs brought nothing better: the run ends", pace.without)
                 stops = True
-        run.save(folder / CHECKPOINT, state, variables)
-        with writer.as_default(done):
-            for name, value in shown.items():
-                tf.summary.scalar(name, value)
-        writer.flush()
+        if spread.chief:
+            run.save(folder / CHECKPOINT, state, variables)
+            with writer.as_default(done):
+                for name, value in shown.items():
+                    tf.summary.scalar(name, value)
+            writer.flush()
         if stops:
             break
     return int(state["done"])
@@ -498,6 +504,8 @@ def carry_out(experiment: Experiment, data: Sequence[Path], cache: Path | None, 
     """
     given = lesson(experiment, gathered(data, cache))
     steps = train(experiment, given, folder)
+    if not Distribution.is_chief(experiment.distribute):
+        return {"steps": steps, "judged by": "the first worker"}
     learner, epoch = best(experiment, given, folder)
     validation = learner.figures(given.validation)
     result: dict[str, Any] = {"steps": steps, "best_epoch": epoch, "validation": asdict(validation)}
