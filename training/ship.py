@@ -74,8 +74,8 @@ class Recipe:
 RECIPES: Final = {
     one.name: one
     for one in (
-        Recipe("pair", {"retail": 0.25, "sface": 0.75}, tuned=1.0, sharpness=25.0, centred=0.8, int8_layers=".*sface.*"),
-        Recipe("fast", {"retail": 1.0}, tuned=1.0, sharpness=25.0, centred=0.8, int8_layers=None),
+        Recipe("pair", {"retail": 0.25, "sface": 0.75}, tuned=1.0, sharpness=26.0, centred=0.8, int8_layers=".*sface.*"),
+        Recipe("fast", {"retail": 1.0}, tuned=1.0, sharpness=26.0, centred=0.8, int8_layers=None),
     )
 }
 
