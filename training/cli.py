@@ -22,7 +22,9 @@ def parser() -> argparse.ArgumentParser:
     commands = top.add_subparsers(dest="command", required=True)
     ship = commands.add_parser("ship", help="make a model file, its card and the page about it, and measure them")
     ship.add_argument("recipe", choices=["pair", "fast"], help="both towers, or the faster one alone")
-    ship.add_argument("--run", type=Path, required=True, help="folder of the run that tuned retail-0095 (`distil`)")
+    ship.add_argument(
+        "--run", type=Path, help="folder of a run that tuned retail-0095 (default: the weights that come with this)"
+    )
     ship.add_argument("--fairface", type=Path, required=True, help="FairFace as published: train/, val/ and their label files")
     ship.add_argument("--teachers", type=Path, required=True, help="folder with face_reidentification_retail_0095.onnx")
     ship.add_argument("--view2", action="store_true", help="measure LFW View 2 too: once, when everything has been chosen")

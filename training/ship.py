@@ -33,6 +33,7 @@ from training.fairface import Strangers, strangers
 from training.page import page
 from training.pair import RETAIL_LOOK, SFACE_LOOK, Centring, Look, joined
 from training.prepare import faces
+from training.run import stored_weights
 from training.scores import templates_of_crops
 from training.tune import as_litert, networks
 
@@ -45,6 +46,9 @@ MIN_COSINE: Final[dict[Literal["litert", "tensorflow"], float]] = {"litert": 0.9
 """How near each backend must come to the card's golden vector, and TensorFlow to LiteRT on every crop measured here. LiteRT's
 kernels without XNNPACK, as another processor may choose them, and TensorFlow, which does not round activations, differ from
 those with it; centring makes what differs larger. Colours in the wrong order or another scale give less than 0.98."""
+
+TUNED: Final = Path(__file__).with_name("retail_tuned.npz")
+"""retail-0095's weights after config/training/retail.yaml on 26,669 faces of FairFace's training part, as float16."""
 
 _TEACHERS: Final = {"retail": teacher.RETAIL, "sface": teacher.SFACE}
 _LOOKS: Final = {"retail": RETAIL_LOOK, "sface": SFACE_LOOK}
@@ -109,12 +113,13 @@ LIMITS: Final = (
 @dataclass(frozen=True, slots=True)
 class Places:
     """Where things are. data: lfw-rest.tar, lfw-view2.tar, clips/. fairface: as published. teachers: retail-0095's file.
-    run: of `distil`, of retail-0095. cache: crops and templates for the next run."""
+    run: of `distil`, of retail-0095; None: the weights that such a run left here. cache: crops and templates for the next run.
+    """
 
     data: Path
     fairface: Path
     teachers: Path
-    run: Path
+    run: Path | None
     cache: Path
 
 
@@ -123,7 +128,7 @@ def ship(recipe: Recipe, places: Places, out: Path, view2: bool) -> ModelCard:
 
     Raises ModelError where the file is further from the network it was made from than `export` allows.
     """
-    command = f"streamd-train ship {recipe.name} --data DIR --fairface DIR --teachers DIR --run DIR --cache DIR"
+    command = f"streamd-train ship {recipe.name} --data DIR --fairface DIR --teachers DIR --cache DIR"
     towers = tuned(recipe, places)
     plain = joined(towers, tuple(recipe.shares.values()))
     others = some_strangers(strangers(places.fairface, "train", places.cache), _STRANGERS)
@@ -193,7 +198,8 @@ def tuned(recipe: Recipe, places: Places) -> list[tuple[keras.Model, Look]]:
         pictures = keras.ops.convert_to_numpy(keras.ops.image.resize(every.astype(np.float32), (side, side)))
         export.difference(by_name[name], teacher.runtime(graph), pictures)
     retail = by_name["retail"]
-    retail.set_weights(mixed(retail.get_weights(), tuned_weights(places.run), recipe.tuned))
+    weights = stored_weights(TUNED) if places.run is None else tuned_weights(places.run)
+    retail.set_weights(mixed(retail.get_weights(), weights, recipe.tuned))
     return [(by_name[name], _LOOKS[name]) for name in recipe.shares]
 
 

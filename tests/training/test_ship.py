@@ -11,7 +11,8 @@ pytest.importorskip("keras", reason="needs streamd[training]", exc_type=ImportEr
 
 from training.fairface import Strangers
 from training.identification import GroupRates
-from training.ship import RECIPES, group_figures, open_set_figures, some_strangers, view2_figures
+from training.run import stored_weights
+from training.ship import RECIPES, TUNED, group_figures, open_set_figures, some_strangers, view2_figures
 
 
 def found(races: list[str], outside: list[float]) -> Strangers:
@@ -42,6 +43,13 @@ def test_strangers_whose_crop_lies_mostly_outside_the_photograph_are_left_out() 
 @pytest.mark.parametrize("recipe", RECIPES.values(), ids=lambda one: one.name)
 def test_the_shares_of_a_recipe_are_a_whole(recipe: object) -> None:
     assert sum(recipe.shares.values()) == pytest.approx(1)  # type: ignore[attr-defined]
+
+
+def test_the_tuned_weights_are_those_of_a_whole_network() -> None:
+    weights = stored_weights(TUNED)
+
+    assert sum(weight.size for weight in weights) == 1_095_296  # parameters of retail-0095, its batch norms folded
+    assert all(np.isfinite(weight).all() and weight.any() for weight in weights)
 
 
 def test_view_2_comes_to_the_card_with_the_interval_of_its_accuracy() -> None:
