@@ -21,7 +21,11 @@ def parser() -> argparse.ArgumentParser:
     top = argparse.ArgumentParser(prog="streamd-train", description="Make and measure the model that streamd ships.")
     commands = top.add_subparsers(dest="command", required=True)
     ship = commands.add_parser("ship", help="make a model file, its card and the page about it, and measure them")
-    ship.add_argument("recipe", choices=["pair", "fast"], help="both towers, or the faster one alone")
+    ship.add_argument(
+        "recipe",
+        choices=["sface", "pair", "fast"],
+        help="SFace as published, tuned retail-0095 and SFace, or retail-0095 alone",
+    )
     ship.add_argument(
         "--run", type=Path, help="folder of a run that tuned retail-0095 (default: the weights that come with this)"
     )

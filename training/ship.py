@@ -1,8 +1,8 @@
 """Ship: a model file, its card and the page about it, made and measured in one go: what streamd opens at start.
 
-`pair` is retail-0095, tuned for the door, and SFace in one graph; `fast` the first of them alone. Both end by centring
-templates on strangers. All files are written beside their place and moved there at the end, so that a run that fails leaves
-those that are there.
+`sface` is SFace as it was published. `pair` is retail-0095, tuned for the door, and SFace in one graph; `fast` the first of
+them alone; both end by centring templates on strangers. All files are written beside their place and moved there at the end,
+so that a run that fails leaves those that are there.
 """
 
 from __future__ import annotations
@@ -72,13 +72,14 @@ class Recipe:
     sharpness: float
     centred: float
     int8_layers: str | None
-    float16_layers: str = ".*strangers_.*"
+    float16_layers: str | None = ".*strangers_.*"
 
 
 RECIPES: Final = {
     one.name: one
     for one in (
         Recipe("pair", {"retail": 0.25, "sface": 0.75}, tuned=1.0, sharpness=26.0, centred=0.8, int8_layers=".*sface.*"),
+        Recipe("sface", {"sface": 1.0}, tuned=0.0, sharpness=0.0, centred=0.0, int8_layers=".*", float16_layers=None),
         Recipe("fast", {"retail": 1.0}, tuned=1.0, sharpness=26.0, centred=0.8, int8_layers=None),
     )
 }
@@ -130,9 +131,10 @@ def ship(recipe: Recipe, places: Places, out: Path, view2: bool) -> ModelCard:
     """
     command = f"streamd-train ship {recipe.name} --data DIR --fairface DIR --teachers DIR --cache DIR"
     towers = tuned(recipe, places)
-    plain = joined(towers, tuple(recipe.shares.values()))
-    others = some_strangers(strangers(places.fairface, "train", places.cache), _STRANGERS)
-    model = joined(towers, tuple(recipe.shares.values()), centring(recipe, plain, others, places.cache))
+    model = plain = joined(towers, tuple(recipe.shares.values()))
+    if recipe.centred:
+        others = some_strangers(strangers(places.fairface, "train", places.cache), _STRANGERS)
+        model = joined(towers, tuple(recipe.shares.values()), centring(recipe, plain, others, places.cache))
     every = faces(places.data / "lfw-rest.tar", places.cache)
     crops = every.crops[:: max(1, len(every.crops) // _PARITY_CROPS)][:_PARITY_CROPS]
 
@@ -197,6 +199,8 @@ def tuned(recipe: Recipe, places: Places) -> list[tuple[keras.Model, Look]]:
         side = _TEACHERS[name].side
         pictures = keras.ops.convert_to_numpy(keras.ops.image.resize(every.astype(np.float32), (side, side)))
         export.difference(by_name[name], teacher.runtime(graph), pictures)
+    if not recipe.tuned:
+        return [(by_name[name], _LOOKS[name]) for name in recipe.shares]
     retail = by_name["retail"]
     weights = stored_weights(TUNED) if places.run is None else tuned_weights(places.run)
     retail.set_weights(mixed(retail.get_weights(), weights, recipe.tuned))
@@ -320,11 +324,11 @@ def _told(recipe: Recipe) -> dict[str, float | str]:
     return {
         **shares,
         "tuned": recipe.tuned,
-        "strangers": _STRANGERS,
+        "strangers": _STRANGERS if recipe.centred else 0,
         "sharpness": recipe.sharpness,
         "centred": recipe.centred,
         "int8_layers": recipe.int8_layers or "none",
-        "float16_layers": recipe.float16_layers,
+        "float16_layers": recipe.float16_layers or "none",
     }
 
 
