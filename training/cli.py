@@ -92,6 +92,16 @@ def parser() -> argparse.ArgumentParser:
     pace.add_argument("--cache", type=Path, required=True, help="folder where float32 files of the networks are kept")
     pace.add_argument("--json", action="store_true", help="print JSON")
     pace.set_defaults(run_command=_speed)
+    taking = commands.add_parser("collect", help="take pictures of a person from a camera or video, for a training")
+    taking.add_argument("--camera", required=True, help="URL, device (0 is /dev/video0), video file or folder of pictures")
+    taking.add_argument("--person", required=True, help="name of the person, and of their folder")
+    taking.add_argument("--out", type=Path, required=True, help="folder with a folder for each person")
+    taking.add_argument("--count", type=int, default=60, help="anchors and positives in all (default: %(default)s)")
+    taking.add_argument("--negatives", type=Path, help="folder or tar file of pictures of others, to be copied beside")
+    taking.add_argument("--negatives-count", type=int, default=300, help="how many of them (default: %(default)s)")
+    taking.add_argument("--headless", action="store_true", help="no window: what it would show is printed")
+    taking.add_argument("--seconds", type=float, default=600, help="give up after so long (default: %(default)s)")
+    taking.set_defaults(run_command=_collect)
     verifying = commands.add_parser("verify", help="say of each face before a camera whether it is the one of the references")
     verifying.add_argument("--camera", required=True, help="URL, device (0 is /dev/video0), video file or folder of pictures")
     verifying.add_argument("--references", type=Path, required=True, help="folder of pictures of one person")
@@ -195,6 +205,37 @@ def _evaluate(given: argparse.Namespace) -> dict[str, Any]:
     if given.fairface is None:
         raise DataError("--protocol groups needs --fairface: the folder with FairFace's val/ and its label file")
     return identification.fairface_groups(given.fairface, *model, given.cache)
+
+
+def _collect(given: argparse.Namespace) -> dict[str, Any]:
+    import cv2
+
+    from streamd.clock import SystemClock
+    from streamd.errors import CameraError, CameraFailure
+    from training import collect, verify
+    from training.prepare import DataError
+
+    window = f"streamd-train collect: {given.person}"
+    if not given.headless and not (os.environ.get("DISPLAY") or os.environ.get("WAYLAND_DISPLAY")):
+        raise DataError("collect: there is no screen for its window; say --headless")
+    collection = collect.Collection(given.count)
+    seen = verify.frames(given.camera, SystemClock(), given.seconds)
+    said = ""
+    try:
+        for step in collect.collect(seen, collection, given.out / given.person):
+            if given.headless and step.said != said:
+                sys.stdout.write(f"{step.said}\n")
+            said = step.said
+            if not given.headless:
+                cv2.imshow(window, collect.annotated(step, collection)[..., ::-1])
+                if cv2.waitKey(1) in (27, ord("q")):
+                    break
+    except CameraError as error:
+        if error.failure is not CameraFailure.END_OF_STREAM:
+            raise
+    others = collect.negatives(given.negatives, given.negatives_count, given.out) if given.negatives else 0
+    missing = ", ".join(f"{number} {one}" for one, number in collection.missing.items()) or "nothing"
+    return {"folder": str(given.out), "taken": collection.taken.total(), "missing": missing, "negatives": others}
 
 
 def _verify(given: argparse.Namespace) -> dict[str, Any]:
