@@ -12,6 +12,7 @@ import json
 import logging
 import time
 from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Annotated, Any, Final, Literal
@@ -502,7 +503,9 @@ def carry_out(experiment: Experiment, data: Sequence[Path], cache: Path | None, 
 
     The test people are told apart at the threshold that the validation people gave.
     """
-    given = lesson(experiment, gathered(data, cache))
+    with ThreadPoolExecutor(1) as detection:  # which takes the way to the network from its thread; workers need theirs
+        named = detection.submit(gathered, data, cache).result()
+    given = lesson(experiment, named)
     steps = train(experiment, given, folder)
     if not Distribution.is_chief(experiment.distribute):
         return {"steps": steps, "judged by": "the first worker"}

@@ -47,6 +47,7 @@ def people() -> Named:
 
 def worker(index: int, ports: list[int], folder: Path) -> None:
     cluster = {"worker": [f"127.0.0.1:{port}" for port in ports]}
+    os.environ["https_proxy"] = "http://127.0.0.1:9"  # as detection sets it
     os.environ["TF_CONFIG"] = json.dumps({"cluster": cluster, "task": {"type": "worker", "index": index}})
     module.backbone = plain
     asked = experiment(distribute="multi-worker")
