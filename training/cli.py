@@ -24,10 +24,12 @@ def parser() -> argparse.ArgumentParser:
     ship.add_argument(
         "recipe",
         choices=["sface", "pair", "fast"],
-        help="SFace as published, tuned retail-0095 and SFace, or retail-0095 alone",
+        help="SFace as published, retail-0095 and SFace tuned for the door, or the first of them alone",
     )
     ship.add_argument(
-        "--run", type=Path, help="folder of a run that tuned retail-0095 (default: the weights that come with this)"
+        "--tuned",
+        type=Path,
+        help="folder with what runs of `distil` made: retail_tuned.npz, sface_tuned.npz (default: what comes with this)",
     )
     ship.add_argument("--fairface", type=Path, required=True, help="FairFace as published: train/, val/ and their label files")
     ship.add_argument("--teachers", type=Path, required=True, help="folder with face_reidentification_retail_0095.onnx")
@@ -50,7 +52,7 @@ def parser() -> argparse.ArgumentParser:
     verdicts.set_defaults(run_command=_coach)
     group = commands.add_parser("group", help="measure how well the visits of strangers are put together")
     group.set_defaults(run_command=_group)
-    tuning = commands.add_parser("distil", help="tune retail-0095 for door cameras; a run that was cut off goes on")
+    tuning = commands.add_parser("distil", help="tune a published network for door cameras; a run that was cut off goes on")
     tuning.add_argument("experiment", type=Path, help="YAML file, such as config/training/retail.yaml")
     tuning.add_argument(
         "--fairface", type=Path, required=True, help="FairFace as published: train/, val/ and their label files"
@@ -117,9 +119,7 @@ def parser() -> argparse.ArgumentParser:
     verifying.add_argument("--seconds", type=float, help="end after so long (default: when the camera ends)")
     verifying.set_defaults(run_command=_verify)
     for one in (measure, fit, rules, verdicts, group):
-        one.add_argument(
-            "--card", type=Path, default=SHIPPED / "sface.json", help="the model's card (default: the shipped one)"
-        )
+        one.add_argument("--card", type=Path, default=SHIPPED / "sface.json", help="the model's card (default: the shipped one)")
         one.add_argument("--json", action="store_true", help="print JSON")
     for one in (ship, measure, fit, rules, verdicts, group):
         one.add_argument(
@@ -151,11 +151,11 @@ def _table(found: dict[str, Any]) -> str:
 
 def _ship(given: argparse.Namespace) -> dict[str, Any]:
     from training.prepare import DataError
-    from training.ship import RECIPES, Places, ship  # TensorFlow, which measuring alone does not need
+    from training.ship import RECIPES, TUNED, Places, ship  # TensorFlow, which measuring alone does not need
 
     if given.cache is None:
         raise DataError("ship needs --cache: it measures the same faces in many ways")
-    places = Places(given.data, given.fairface, given.teachers, given.run, given.cache)
+    places = Places(given.data, given.fairface, given.teachers, given.tuned or TUNED, given.cache)
     card = ship(RECIPES[given.recipe], places, given.out, given.view2)
     return {"file": str(given.out / card.file), "sha256": card.sha256, **{one.name: one.value for one in card.figures}}
 

@@ -27,7 +27,7 @@ from streamd.document import read
 from streamd.values import Float32, UInt8
 from training import run as runs
 from training.augment import DoorViews, door_view
-from training.run import CHECKPOINT, ExperimentError, Section, stored_weights
+from training.run import CHECKPOINT, ExperimentError, Section
 
 log = logging.getLogger(__name__)
 
@@ -216,11 +216,6 @@ def distil(
             if stop(done):
                 break
     return done
-
-
-def tuned_weights(run: Path) -> list[Float32]:
-    """The weights of a run's last checkpoint, in the order of `network.get_weights()`."""
-    return stored_weights(run / CHECKPOINT)
 
 
 def mixed(start: list[Float32], tuned: list[Float32], share: float) -> list[Float32]:

@@ -60,8 +60,9 @@ def litert(model: keras.Model, int8_layers: str | None = None, float16_layers: s
     """The model as a .tflite file with a free batch dimension and float32 input and output.
 
     int8_layers: regular expression of the layers (`embedder_1/sface_1/...`) whose weights become int8, one scale for each
-    output channel, their activations being quantised as LiteRT runs. float16_layers: of dense layers whose weights are kept
-    in half the bytes and become float32 as LiteRT starts. All others keep float32, as small operations always do.
+    output channel, their activations being quantised as LiteRT runs. float16_layers: of dense layers and
+    convolutions whose weights are kept in half the bytes and become float32 as LiteRT starts. All others keep float32, as small
+    operations always do.
     """
     archive = keras.export.ExportArchive()
     archive.track(model)
@@ -86,9 +87,8 @@ def litert(model: keras.Model, int8_layers: str | None = None, float16_layers: s
             compute_precision=ComputePrecision.FLOAT,
             explicit_dequantize=True,
         )
-        quantiser.update_quantization_recipe(
-            float16_layers, TFLOperationName.FULLY_CONNECTED, halves, AlgorithmName.FLOAT_CASTING
-        )
+        for operation in (TFLOperationName.FULLY_CONNECTED, TFLOperationName.CONV_2D):
+            quantiser.update_quantization_recipe(float16_layers, operation, halves, AlgorithmName.FLOAT_CASTING)
     return bytes(quantiser.quantize().quantized_model)
 
 

@@ -1,7 +1,7 @@
 """Ship: a model file, its card and the page about it, made and measured in one go: what streamd opens at start.
 
-`sface` is SFace as it was published. `pair` is retail-0095, tuned for the door, and SFace in one graph; `fast` the first of
-them alone; both end by centring templates on strangers. All files are written beside their place and moved there at the end,
+`sface` is SFace as it was published. `pair` is retail-0095 and SFace, tuned for the door, in one graph; `fast` the first of
+them alone. All files are written beside their place and moved there at the end,
 so that a run that fails leaves those that are there.
 """
 
@@ -28,14 +28,14 @@ from streamd.recognition.embedding import open_embedder
 from streamd.values import Float32, UInt8
 from streamd.vision.alignment import VERSION
 from training import calibrate, evaluate, export, identification, robustness, teacher
-from training.distil import mixed, tuned_weights
+from training.difference import with_difference
+from training.distil import mixed
 from training.fairface import Strangers, strangers
 from training.page import page
 from training.pair import RETAIL_LOOK, SFACE_LOOK, Centring, Look, joined
 from training.prepare import faces
-from training.run import stored_weights
 from training.scores import templates_of_crops
-from training.tune import as_litert, networks
+from training.tune import as_litert, networks, tuned_file
 
 log = logging.getLogger(__name__)
 
@@ -47,12 +47,12 @@ MIN_COSINE: Final[dict[Literal["litert", "tensorflow"], float]] = {"litert": 0.9
 kernels without XNNPACK, as another processor may choose them, and TensorFlow, which does not round activations, differ from
 those with it; centring makes what differs larger. Colours in the wrong order or another scale give less than 0.98."""
 
-TUNED: Final = Path(__file__).with_name("retail_tuned.npz")
-"""retail-0095's weights after config/training/retail.yaml on 26,669 faces of FairFace's training part, as float16."""
+TUNED: Final = Path(__file__).parent
+"""Holds what config/training/retail.yaml and sface.yaml added to the published weights; see `difference`."""
 
 _TEACHERS: Final = {"retail": teacher.RETAIL, "sface": teacher.SFACE}
 _LOOKS: Final = {"retail": RETAIL_LOOK, "sface": SFACE_LOOK}
-_STRANGERS: Final = 4000
+_STRANGERS: Final = 2000
 _MOST_OUTSIDE: Final = 0.4  # share of a stranger's crop that may lie outside the photograph
 _PARITY_CROPS: Final = 300
 _VERSIONS: Final = ("tensorflow", "keras", "onnx", "onnxruntime", "ai-edge-litert", "ai-edge-quantizer", "mediapipe", "numpy")
@@ -63,12 +63,12 @@ class Recipe:
     """What a model is made of; every number was chosen on `lfw-rest.tar` and FairFace's validation part.
 
     shares: of each tower's cosine in a score, by name, in the order of their numbers in a template. tuned: share of the tuned
-    weights in those of retail-0095. int8_layers, float16_layers: see `export.litert`. sharpness, centred: see `pair.Centring`.
+    weights in those of each tower. int8_layers, float16_layers: see `export.litert`. sharpness, centred: see `pair.Centring`.
     """
 
     name: str
     shares: Mapping[str, float]
-    tuned: float
+    tuned: Mapping[str, float]
     sharpness: float
     centred: float
     int8_layers: str | None
@@ -78,9 +78,25 @@ class Recipe:
 RECIPES: Final = {
     one.name: one
     for one in (
-        Recipe("pair", {"retail": 0.25, "sface": 0.75}, tuned=1.0, sharpness=26.0, centred=0.8, int8_layers=".*sface.*"),
-        Recipe("sface", {"sface": 1.0}, tuned=0.0, sharpness=0.0, centred=0.0, int8_layers=".*", float16_layers=None),
-        Recipe("fast", {"retail": 1.0}, tuned=1.0, sharpness=26.0, centred=0.8, int8_layers=None),
+        Recipe(
+            "pair",
+            {"retail": 0.35, "sface": 0.65},
+            tuned={"retail": 0.6, "sface": 0.15},
+            sharpness=24.0,
+            centred=0.8,
+            int8_layers=".*sface.*",
+            float16_layers=".*(strangers_|retail).*",
+        ),
+        Recipe("sface", {"sface": 1.0}, tuned={}, sharpness=0.0, centred=0.0, int8_layers=".*", float16_layers=None),
+        Recipe(
+            "fast",
+            {"retail": 1.0},
+            tuned={"retail": 0.6},
+            sharpness=26.0,
+            centred=0.8,
+            int8_layers=None,
+            float16_layers=".*",
+        ),
     )
 }
 
@@ -114,13 +130,13 @@ LIMITS: Final = (
 @dataclass(frozen=True, slots=True)
 class Places:
     """Where things are. data: lfw-rest.tar, lfw-view2.tar, clips/. fairface: as published. teachers: retail-0095's file.
-    run: of `distil`, of retail-0095; None: the weights that such a run left here. cache: crops and templates for the next run.
+    tuned: what runs of `distil` made, `NAME_tuned.npz`. cache: crops and templates for the next run.
     """
 
     data: Path
     fairface: Path
     teachers: Path
-    run: Path | None
+    tuned: Path
     cache: Path
 
 
@@ -199,11 +215,9 @@ def tuned(recipe: Recipe, places: Places) -> list[tuple[keras.Model, Look]]:
         side = _TEACHERS[name].side
         pictures = keras.ops.convert_to_numpy(keras.ops.image.resize(every.astype(np.float32), (side, side)))
         export.difference(by_name[name], teacher.runtime(graph), pictures)
-    if not recipe.tuned:
-        return [(by_name[name], _LOOKS[name]) for name in recipe.shares]
-    retail = by_name["retail"]
-    weights = stored_weights(TUNED) if places.run is None else tuned_weights(places.run)
-    retail.set_weights(mixed(retail.get_weights(), weights, recipe.tuned))
+    for name, share in recipe.tuned.items():
+        start = by_name[name].get_weights()
+        by_name[name].set_weights(mixed(start, with_difference(places.tuned / tuned_file(name), start), share))
     return [(by_name[name], _LOOKS[name]) for name in recipe.shares]
 
 
@@ -323,7 +337,7 @@ def _told(recipe: Recipe) -> dict[str, float | str]:
     shares = {f"share_of_{name}": share for name, share in recipe.shares.items()}
     return {
         **shares,
-        "tuned": recipe.tuned,
+        **{f"tuned_share_of_{name}": share for name, share in recipe.tuned.items()},
         "strangers": _STRANGERS if recipe.centred else 0,
         "sharpness": recipe.sharpness,
         "centred": recipe.centred,

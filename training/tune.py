@@ -15,6 +15,7 @@ import numpy as np
 
 from streamd.values import Float32, UInt8
 from training import export, teacher
+from training.difference import save_difference
 from training.distil import Distillation, Lesson, distil
 from training.fairface import strangers
 from training.pair import RETAIL_LOOK, SFACE_LOOK, tower
@@ -57,9 +58,17 @@ def as_litert(model: keras.Model, cache: Path, name: str) -> Callable[[UInt8], F
     return export.run_litert(file, _THREADS)
 
 
+def tuned_file(network: str) -> str:
+    """The name of the file with what tuning added to a network's published weights; see `difference`."""
+    return f"{network}_tuned.npz"
+
+
 def tune(experiment: Distillation, fairface: Path, teachers: Path, cache: Path, run: Path) -> int:
-    """Carry the experiment to its end, or on from where it was; the steps that are done."""
+    """Carry the experiment to its end, or on from where it was; the steps that are done. Leaves `tuned_file` in `run`."""
     given = lesson(experiment, fairface, teachers, cache)
     retail, sface = networks(teachers)
     network, look = (retail, RETAIL_LOOK) if experiment.network == "retail" else (sface, SFACE_LOOK)
-    return distil(experiment, given, network, tower(network, look), run)
+    start = network.get_weights()
+    done = distil(experiment, given, network, tower(network, look), run)
+    save_difference(run / tuned_file(experiment.network), start, network.get_weights())
+    return done

@@ -27,9 +27,8 @@ from training.distil import (  # noqa: E402
     learning_rate,
     mixed,
     read_experiment,
-    tuned_weights,
 )
-from training.run import ExperimentError  # noqa: E402
+from training.run import CHECKPOINT, ExperimentError, stored_weights  # noqa: E402
 
 SHIPPED = Path(__file__).parents[2] / "config" / "training"
 
@@ -166,7 +165,8 @@ def test_a_run_that_was_cut_off_ends_bit_for_bit_where_it_would_have_ended(tmp_p
     assert distil(experiment(), lesson(), *small_student(), cut, stop=lambda done: done >= 3) == 3
     assert distil(experiment(), lesson(), *small_student(), cut) == 6
 
-    assert all((a == b).all() for a, b in zip(tuned_weights(whole), tuned_weights(cut), strict=True))
+    ends = (stored_weights(run / CHECKPOINT) for run in (whole, cut))
+    assert all((a == b).all() for a, b in zip(*ends, strict=True))
 
 
 def _long_run(run: Path) -> None:

@@ -9,10 +9,12 @@ import pytest
 
 pytest.importorskip("keras", reason="needs streamd[training]", exc_type=ImportError)
 
+from training.difference import with_difference
 from training.fairface import Strangers
 from training.identification import GroupRates
-from training.run import stored_weights
 from training.ship import RECIPES, TUNED, group_figures, open_set_figures, some_strangers, view2_figures
+from training.teacher import SFACE, load, locate, read
+from training.tune import tuned_file
 
 
 def found(races: list[str], outside: list[float]) -> Strangers:
@@ -45,11 +47,19 @@ def test_the_shares_of_a_recipe_are_a_whole(recipe: object) -> None:
     assert sum(recipe.shares.values()) == pytest.approx(1)  # type: ignore[attr-defined]
 
 
-def test_the_tuned_weights_are_those_of_a_whole_network() -> None:
-    weights = stored_weights(TUNED)
+def test_sface_as_tuned_here_is_sface_still() -> None:
+    start = read(load(locate(SFACE)), "sface").get_weights()
+    weights = with_difference(TUNED / tuned_file("sface"), start)
 
-    assert sum(weight.size for weight in weights) == 1_095_296  # parameters of retail-0095, its batch norms folded
-    assert all(np.isfinite(weight).all() and weight.any() for weight in weights)
+    moved = [float(np.linalg.norm(one - other) / np.linalg.norm(one)) for one, other in zip(start, weights, strict=True)]
+    assert 0.01 < np.median(moved) < 0.3
+
+
+@pytest.mark.parametrize("recipe", RECIPES.values(), ids=lambda one: one.name)
+def test_what_a_recipe_mixes_in_comes_with_the_package(recipe: object) -> None:
+    for name in recipe.tuned:  # type: ignore[attr-defined]
+        with np.load(TUNED / tuned_file(name)) as stored:
+            assert all(np.isfinite(stored[one]).all() for one in stored.files)
 
 
 def test_view_2_comes_to_the_card_with_the_interval_of_its_accuracy() -> None:
