@@ -157,6 +157,18 @@ def test_the_unit_keeps_what_the_program_promises() -> None:
     assert "TF_ENABLE_ONEDNN_OPTS=0" in unit["Environment"]  # without it TensorFlow aborts under MemoryDenyWriteExecute
 
 
+def test_the_filter_of_system_calls_leaves_what_the_program_asks_the_kernel_for() -> None:
+    """Whether the clock is set, which ProtectClock= would forbid; and Landlock, for the process that decodes photos."""
+    unit = settings()
+
+    assert "ProtectClock" not in unit
+    assert unit["SystemCallFilter"][:2] == ["@system-service", "~@privileged @resources"]
+    assert set(" ".join(unit["SystemCallFilter"][2:]).split()) >= {
+        "adjtimex", "clock_adjtime", "landlock_create_ruleset", "landlock_add_rule", "landlock_restrict_self",
+    }  # fmt: skip
+    assert not set(unit["CapabilityBoundingSet"][0].split())  # without a capability nobody sets the clock
+
+
 def test_only_private_networks_are_reached() -> None:
     """The wall behind streamd's own silence: a public address must not pass."""
     unit = settings()
