@@ -285,6 +285,8 @@ class CameraSettings(_Login):
                 "expected rtsp://, rtsps://, http:// or https://, /dev/video0, /dev/v4l/by-id/..., a video file or a folder of "
                 f"images, found {shown(source)}"
             )
+        if "@" in source.partition("/")[0] and not _surroundings(info).folder.joinpath(source).exists():
+            raise ValueError(f"expected an address with its scheme, found {shown(source)}; did you mean 'rtsp://...'?")
         if source.startswith("/dev/") and not _DEVICE.fullmatch(source):
             raise ValueError(f"expected /dev/video0, /dev/v4l/by-id/... or /dev/v4l/by-path/..., found {shown(source)}")
         if info.data.get("username") is not None:

@@ -15,6 +15,8 @@ _MAX_PASSWORD_BYTES: Final = 4096  # a longer file is not a password, but a pict
 # A password may itself hold '@', ':' or an unescaped '/', so everything up to the last '@' of the word is hidden: now and
 # then a little more than needed, never less.
 _LOGIN: Final = re.compile(r"(?<=://)(\S*)@")
+# An address whose scheme was forgotten or mistyped: admin:password@host, rtsp:/admin:password@host.
+_LOGIN_WITHOUT_SCHEME: Final = re.compile(r"[^\s/:@'\"]+:(?!//)\S*@")
 # Cameras that take their password in the path or the query, such as /user=admin&password=1234&channel=1.
 _PARAMETER: Final = re.compile(r"(?i)(?<![a-z])(pass(?:word|wd|phrase)?|pwd|pw|token|secret|api_?key|auth)=[^&\s'\"]+")
 _ADDRESS: Final = re.compile(r"([A-Za-z][A-Za-z0-9+.-]*://)([^/?#]*)@(.*)", re.DOTALL)
@@ -22,7 +24,7 @@ _ADDRESS: Final = re.compile(r"([A-Za-z][A-Za-z0-9+.-]*://)([^/?#]*)@(.*)", re.D
 
 def redact(text: str) -> str:
     """`text` with `***` for the `user:password` of every address in it and for parameters such as `password=`."""
-    return _PARAMETER.sub(r"\1=***", _LOGIN.sub(_hide_login, text))
+    return _PARAMETER.sub(r"\1=***", _LOGIN_WITHOUT_SCHEME.sub("***@", _LOGIN.sub(_hide_login, text)))
 
 
 def split_login(address: str) -> tuple[str, str | None, str | None]:

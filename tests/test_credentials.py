@@ -34,6 +34,9 @@ def test_a_login_survives_its_way_into_an_address_and_out_again(user: str, passw
         ("rtsp://10.0.0.7/camera@2", "rtsp://10.0.0.7/camera@2"),
         ("http://h/v?user=a&pwd=b&x=1", "http://h/v?user=a&pwd=***&x=1"),
         ("rtsp://h/user=admin_password=b&channel=1", "rtsp://h/user=admin_password=***&channel=1"),
+        ("door:p@ss@10.0.0.7/s", "***@10.0.0.7/s"),
+        ("rtsp:/door:pass@10.0.0.7/s", "***@10.0.0.7/s"),
+        ("/mnt/door: pass by @ 7:30", "/mnt/door: pass by @ 7:30"),
         ("nobody@example.org at /dev/video0", "nobody@example.org at /dev/video0"),
     ],
 )
