@@ -197,12 +197,12 @@ def open_enrolment(
     )
 
 
-def open_predecessor(config: Config, model: Model) -> Model | None:
+def open_predecessor(config: Config, model: Model, *, read_only: bool = False) -> Model | None:
     """The model that the gallery is of, where that is another than `model` and has a copy; it serves until that has followed.
 
     Without a copy it is said what that means. Raises GalleryError.
     """
-    vault = open_vault(config)
+    vault = open_vault(config, make_key=not read_only)
     if vault.model_hint() in (None, model.embedder.model):
         return None
     found = vault.load_any().in_force
@@ -240,7 +240,7 @@ def open_succession(
 
     look: judges a photo by a model. Raises GalleryError.
     """
-    vault = open_vault(config)
+    vault = open_vault(config, make_key=not read_only)
     beside = config.state / "vault-next"
 
     def folder(of: Model, vault: Vault, *, keep_photos: bool = False, sidecars: bool = True) -> EnrolmentFolder:
@@ -305,9 +305,9 @@ def personal_stores(config: Config, kept: Kept) -> list[PersonalStore]:
     return stores
 
 
-def seal(config: Config) -> Seal:
-    """What seals everything that is kept of people. Raises GalleryError."""
-    return Seal(vault_key(config.state, os.environ, config.gallery.key_file))
+def seal(config: Config, *, make_key: bool = True) -> Seal:
+    """What seals everything that is kept of people; see `vault_key`. Raises GalleryError."""
+    return Seal(vault_key(config.state, os.environ, config.gallery.key_file, make=make_key))
 
 
 def models_at_hand(config: Config) -> set[str]:
@@ -316,9 +316,14 @@ def models_at_hand(config: Config) -> set[str]:
     return {f"{card.name}:{card.sha256[:16]}" for card in map(read_card, cards)}
 
 
-def open_vault(config: Config) -> Vault:
-    """The vault of the gallery in force. Raises GalleryError."""
-    return Vault(config.state / "vault", seal(config))
+def open_vault(config: Config, *, make_key: bool = True) -> Vault:
+    """The vault of the gallery in force. make_key: not where nothing is written. Raises GalleryError."""
+    return Vault(vault_folder(config), seal(config, make_key=make_key))
+
+
+def vault_folder(config: Config) -> Path:
+    """Where the vault of the gallery in force is, from the first start on."""
+    return config.state / "vault"
 
 
 def _card_path(config: Config) -> Path:

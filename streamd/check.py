@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import socket
 import time
 from collections.abc import Callable, Iterator
@@ -78,8 +79,12 @@ def _metrics(address: str, port: int) -> Finding:
 
 
 def _writable(part: str, folder: Path, key: str) -> Finding:
+    if not folder.exists():
+        above = next(one for one in folder.parents if one.exists())
+        if not os.access(above, os.W_OK | os.X_OK):
+            return Finding(part, State.FAILED, f"{folder}: is not there, and {above} is not writable", f"make it, or set {key}")
+        return Finding(part, State.OK, f"{folder}, made at the first start")
     try:
-        folder.mkdir(mode=0o700, parents=True, exist_ok=True)
         trial = folder / ".check"
         trial.write_bytes(b"")
         trial.unlink()
@@ -99,11 +104,21 @@ def _model_and_gallery(config: Config) -> Iterator[Finding]:
             yield from _gallery(config, model, look)
     except StreamdError as error:
         yield Finding("model", State.FAILED, *_parts(str(error)))
+        yield Finding("gallery", State.WARNING, "not looked at, since the model cannot be opened", "mend the model first")
 
 
 def _gallery(config: Config, model: Model, look: Callable[[Model, OpenedPhoto], PhotoVerdict]) -> Iterator[Finding]:
+    nobody = Finding(
+        "gallery",
+        State.WARNING,
+        f"{config.gallery_folder}: nobody is enrolled, everyone will be unknown",
+        f"drop a photo into {config.gallery_folder}/<name>/",
+    )
+    if not config.gallery_folder.exists() and not assembly.vault_folder(config).exists():  # made at the first start
+        yield nobody
+        return
     try:
-        predecessor = assembly.open_predecessor(config, model)
+        predecessor = assembly.open_predecessor(config, model, read_only=True)
         if predecessor is not None:
             seen = f"it is of the model {predecessor.embedder.model}, which serves until all photos are embedded anew"
             yield Finding("gallery", State.OK, seen)
@@ -119,8 +134,7 @@ def _gallery(config: Config, model: Model, look: Callable[[Model, OpenedPhoto], 
     if enrolment.problem is not None:
         yield Finding("gallery", State.FAILED, *_parts(enrolment.problem))
     elif not people:
-        mend = f"drop a photo into {config.gallery_folder}/<name>/"
-        yield Finding("gallery", State.WARNING, f"{config.gallery_folder}: nobody is enrolled, everyone will be unknown", mend)
+        yield nobody
     else:
         seen = f"{counted(people, 'person', 'people')}, {counted(photos, 'photo')} in {config.gallery_folder}"
         yield Finding("gallery", State.OK, seen)

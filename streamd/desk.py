@@ -242,7 +242,7 @@ def _is_running(config: Config) -> bool:
 def opened(config: Config, *, read_only: bool = False, judging: bool = False) -> Iterator[Kept]:
     """The enrolment folder as it stands; with `judging` its new photos are judged first. Raises UnavailableError."""
     model = open_model(config)
-    predecessor = assembly.open_predecessor(config, model)
+    predecessor = assembly.open_predecessor(config, model, read_only=read_only)
     clock = SystemClock()
     with contextlib.ExitStack() as stack:
         if judging:

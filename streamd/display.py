@@ -6,6 +6,7 @@ from collections.abc import Iterator, Sequence
 from typing import Any, Final
 
 from rich.console import Console
+from rich.markup import escape
 from rich.table import Table
 
 from streamd.check import Finding, State
@@ -28,17 +29,12 @@ def findings_table(findings: Sequence[Finding], console: Console | None = None) 
         table.add_column(heading, overflow="fold")
     for finding in findings:
         mark = f"[{_COLOURS[finding.state]}]{_MARKS[finding.state]}[/]"
-        table.add_row(mark, finding.part, _plain(finding.seen), _plain(finding.mend))
+        table.add_row(mark, escape(finding.part), escape(finding.seen), escape(finding.mend))
     console.print(table)
     broken = sum(finding.state is State.FAILED for finding in findings)
     warnings = sum(finding.state is State.WARNING for finding in findings)
     verdict = f"{broken} broken." if broken else "Everything works."
     console.print(verdict + (f" {warnings} to look at." if warnings else ""), style="bold")
-
-
-def _plain(text: str) -> str:
-    """Text whose brackets are not taken for markup."""
-    return text.replace("[", r"\[")
 
 
 def gallery_lines(overviews: Sequence[Overview], confusable: Sequence[str]) -> Iterator[str]:

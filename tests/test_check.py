@@ -2,14 +2,20 @@
 
 from __future__ import annotations
 
+import io
 import json
+import shutil
+import socket
 from typing import TYPE_CHECKING
 
 import numpy as np
 import pytest
+from rich.console import Console
 
+from streamd.check import Finding, State
 from streamd.demo.portraits import CUT_OFF, OFFICIAL
 from streamd.demo.rtsp_server import Account, encode
+from streamd.display import findings_table
 from tests.process.broker import free_port
 from tests.process.door import BROKER_PASSWORD, Door
 
@@ -108,3 +114,54 @@ def test_what_is_broken_is_named_with_its_mend_and_without_any_secret(door: Door
     said = table.stdout + table.stderr + listed.stdout + listed.stderr
     for secret in (CAMERA_PASSWORD, "p%3Aw", WRONG_PASSWORD, BROKER_PASSWORD, "not the broker's"):
         assert secret not in said
+
+
+def test_what_is_switched_off_is_not_tried_and_a_taken_port_is_something_to_look_at(door: Door) -> None:
+    """Of the camera that is switched off nobody asks for a picture: there is none to be had."""
+    door.cameras["shed"] = {"source": f"rtsp://127.0.0.1:{free_port()}/stream", "enabled": False}
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        door.options["metrics"] = {"port": taken.getsockname()[1]}
+        door.write_config()
+
+        done = door.command("check", "--json")
+
+    findings = {one["part"]: one for one in json.loads(done.stdout)}
+    assert done.returncode == 0
+    assert {part for part, one in findings.items() if one["state"] == "warning"} == {"metrics", "camera shed"}
+    assert findings["camera shed"]["mend"] == "set enabled: true to use it"
+    assert "address already in use" in findings["metrics"]["seen"]
+
+
+def test_before_the_first_start_nobody_is_enrolled_and_nothing_is_made(door: Door) -> None:
+    shutil.rmtree(door.state)
+    door.write_config()
+
+    done = door.command("check", "--json")
+
+    findings = {one["part"]: one for one in json.loads(done.stdout)}
+    assert done.returncode == 0
+    assert findings["state folder"]["seen"].endswith("made at the first start")
+    assert (findings["gallery"]["state"], findings["gallery"]["seen"].partition(": ")[2]) == (
+        "warning", "nobody is enrolled, everyone will be unknown",
+    )  # fmt: skip
+    assert not door.state.exists()
+
+
+def test_a_model_that_cannot_be_opened_leaves_the_gallery_not_looked_at(door: Door) -> None:
+    door.options["model"] = {"card": "nowhere.json"}
+    door.write_config()
+
+    done = door.command("check", "--json")
+
+    findings = {one["part"]: one["state"] for one in json.loads(done.stdout)}
+    assert done.returncode == 69
+    assert (findings["model"], findings["gallery"], findings["camera front"]) == ("failed", "warning", "ok")
+
+
+def test_names_with_brackets_are_shown_as_they_are() -> None:
+    console = Console(width=200, file=io.StringIO(), highlight=False)
+
+    findings_table([Finding("photo [b]Anna[/b]/1.jpg", State.FAILED, "[/srv/[a]", "look into [red]")], console)
+
+    told = console.file.getvalue()
+    assert all(text in told for text in ("photo [b]Anna[/b]/1.jpg", "[/srv/[a]", "look into [red]"))

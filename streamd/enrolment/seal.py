@@ -159,9 +159,16 @@ def _through(update_into: Callable[[memoryview, memoryview], int], parts: Iterab
     return end
 
 
-def vault_key(state: Path, environ: Mapping[str, str], configured: Path | None = None, disk: Disk | None = None) -> bytes:
+def vault_key(
+    state: Path,
+    environ: Mapping[str, str],
+    configured: Path | None = None,
+    disk: Disk | None = None,
+    *,
+    make: bool = True,
+) -> bytes:
     """The key, 32 bytes: of the configured file, of the systemd credential, or else of the file in the state folder, which
-    is made at the first start.
+    is made at the first start. Not `make`: where there is none yet, a key that nothing was sealed with, and no file.
 
     Raises GalleryError where it cannot be had, has another length, or others may read it.
     """
@@ -173,6 +180,8 @@ def vault_key(state: Path, environ: Mapping[str, str], configured: Path | None =
         return _read_key(Path(credentials) / CREDENTIAL, others=0o007)
     path = state / KEY_FILE
     if not path.exists():
+        if not make:
+            return os.urandom(KEY_BYTES)
         try:
             replace_whole(disk or Disk(), path, [os.urandom(KEY_BYTES)])
         except OSError as error:
@@ -203,6 +212,11 @@ def _read_key(path: Path, others: int) -> bytes:
         with open(os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC), "rb") as file:
             mode = os.fstat(file.fileno()).st_mode
             key = file.read(KEY_BYTES + 1) if stat.S_ISREG(mode) else b""
+    except PermissionError as error:
+        raise GalleryError(
+            f"{path}: the key of the vault cannot be read ({error.strerror}); let the user as whom "
+            f"streamd runs own it, such as chown streamd {path}"
+        ) from None
     except OSError as error:
         raise GalleryError(
             f"{path}: the key of the vault cannot be read ({error.strerror}); "

@@ -68,6 +68,15 @@ def test_the_first_start_makes_a_key_that_stays_and_that_nobody_else_can_read(tm
     assert os.listdir(tmp_path) == [KEY_FILE]
 
 
+def test_where_nothing_is_to_be_written_no_key_is_made_and_one_that_is_there_is_read(tmp_path: Path) -> None:
+    assert len(vault_key(tmp_path / "state", {}, make=False)) == 32
+    assert not (tmp_path / "state").exists()
+
+    key = vault_key(tmp_path, {})
+
+    assert vault_key(tmp_path, {}, make=False) == key
+
+
 def test_the_key_of_systemd_goes_before_the_file(tmp_path: Path) -> None:
     credentials = tmp_path / "credentials"
     credentials.mkdir()
