@@ -482,9 +482,10 @@ class Daemon:
     def _tell(self, announcement: Announcement) -> None:
         decision = announcement.decision
         subject = decision.subject
-        latency = announcement.decided - announcement.first_good
+        first_good = announcement.first_good
+        latency = None if first_good is None else max(0.0, announcement.decided - first_good)
         self.tally.count("decisions", decision.outcome.value)
-        if announcement.first:
+        if announcement.first and latency is not None:
             self.tally.observe("first_good_frame_to_decision_seconds", latency)
         name = self._enrolment.names.get(subject, subject) if subject is not None else None
         event = VisitEvent.from_decision(
@@ -501,7 +502,7 @@ class Daemon:
             started=announcement.started,
             decided=self._clock.utc(),
             max_age=self._config.mqtt.max_age_seconds,
-            latency=max(0.0, latency),
+            latency=latency,
             model=self._serving.embedder.model,
             gallery_generation=announcement.gallery_generation,
         )

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import subprocess
 import sys
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING
 
@@ -83,6 +84,10 @@ SAID: list[tuple[Payload, str]] = [
         "0.31 s after the first good frame, from 8 frames",
     ),
     (UNDECIDED, "undecided: too few good frames; too small; 0.31 s after the first good frame, from 1 frame"),
+    (
+        replace(UNDECIDED, latency_ms=None, frames_used=0),
+        "undecided: too few good frames; too small; no frame of the face was good",
+    ),
     (
         Left(
             visit="b-1", boot="b", camera="door", decision=Outcome.IDENTIFIED, subject="anna", started=NOW,

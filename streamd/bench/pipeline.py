@@ -127,6 +127,8 @@ def _coming(here: Scene, seconds: float) -> list[_Told]:
     told, cold = [], set()
     while message := here.listener.next(0.1):
         if message.topic == topic:
+            if event.latency_ms is None:
+                continue
             event = VisitEvent.from_json(message.body)
             decided = event.latency_ms / 1e3
             # From the decision to the message: both clocks are this machine's, which the daemon's two are as well.

@@ -72,7 +72,9 @@ def describe(payload: Payload) -> str:
 
 
 def _visit(event: VisitEvent) -> str:
-    after = f"{event.latency_ms / 1000:.2f} s after the first good frame, from {counted(event.frames_used, 'frame')}"
+    after = "no frame of the face was good"
+    if event.latency_ms is not None:
+        after = f"{event.latency_ms / 1000:.2f} s after the first good frame, from {counted(event.frames_used, 'frame')}"
     how = f"best score {event.score:.2f}" if event.score is not None else ""
     if event.evidence is not None:
         how += f", evidence {_odds(event.evidence)} where {_odds(event.threshold)} is asked for"

@@ -162,7 +162,9 @@ class VisitEvent(Payload):
     boot: _Boot
     camera: _Camera
     decision: Annotated[Outcome, About("`identified`, `unknown`, `ambiguous` or `undecided`")]
-    subject: Annotated[str | None, About("the folder name of the person; null unless `identified`")]
+    subject: Annotated[
+        str | None, About("the person's id, `barack-obama` for the folder `Barack Obama`; null unless `identified`")
+    ]
     name: Annotated[str | None, About("the person's name for display; null unless `identified`")]
     evidence: Annotated[float | None, About("evidence for the best subject, natural-log likelihood ratio; null without one")]
     score: Annotated[float | None, About("the best subject's best cosine", low=-1, high=1, digits=4)]
@@ -180,8 +182,11 @@ class VisitEvent(Payload):
     started: Annotated[datetime, About("when the visit began")]
     decided: Annotated[datetime, About("when the decision was made")]
     valid_until: Annotated[datetime, About("`captured` plus `max_age`: never act later")]
-    latency_ms: Annotated[int, About("from the capture of the visit's first good frame to the decision", low=0)]
-    model: Annotated[str, About("digest of the model that compared")]
+    latency_ms: Annotated[
+        int | None,
+        About("from the capture of the visit's first good frame to the decision; null where no frame was good", low=0),
+    ]
+    model: Annotated[str, About("the model that compared: its name, the beginning of its digest, and what ran it")]
     gallery_generation: Annotated[int, About("generation of the gallery that was searched", low=0)]
     reasons: Annotated[tuple[str, ...], About("why it is not `identified`")] = ()
     simulated: _Simulated = False
@@ -203,7 +208,7 @@ class VisitEvent(Payload):
         started: datetime,
         decided: datetime,
         max_age: float,
-        latency: float,
+        latency: float | None,
         model: str,
         gallery_generation: int,
         simulated: bool = False,
@@ -236,7 +241,7 @@ class VisitEvent(Payload):
             started=started,
             decided=decided,
             valid_until=captured + timedelta(seconds=max_age),
-            latency_ms=round(latency * 1000),
+            latency_ms=None if latency is None else round(latency * 1000),
             model=model,
             gallery_generation=gallery_generation,
             reasons=decision.reasons,
@@ -256,7 +261,9 @@ class Left(Payload):
     boot: _Boot
     camera: _Camera
     decision: Annotated[Outcome, About("the last decision of the visit")]
-    subject: Annotated[str | None, About("the folder name of the person; null unless `identified`")]
+    subject: Annotated[
+        str | None, About("the person's id, `barack-obama` for the folder `Barack Obama`; null unless `identified`")
+    ]
     started: Annotated[datetime, About("when the visit began")]
     left: Annotated[datetime, About("when the face was last seen")]
     duration: Annotated[float, About("seconds from the first to the last sight, by the monotonic clock", low=0, digits=1)]
@@ -268,7 +275,7 @@ class LastSeen(Payload):
     """When and where a subject was last identified."""
 
     schema: _Schema = SCHEMA
-    subject: Annotated[str, About("the folder name of the person")]
+    subject: Annotated[str, About("the person's id, `barack-obama` for the folder `Barack Obama`")]
     name: Annotated[str, About("the person's name for display")]
     camera: _Camera
     visit: _Visit
@@ -307,7 +314,7 @@ class GalleryEvent(Payload):
 
     schema: _Schema = SCHEMA
     photo: Annotated[str, About("path below the gallery folder")]
-    subject: Annotated[str, About("the folder name of the person")]
+    subject: Annotated[str, About("the person's id, `barack-obama` for the folder `Barack Obama`")]
     verdict: Annotated[Verdict, About("`accepted` or `refused`")]
     reasons: Annotated[tuple[str, ...], About("why it was refused, or what is weak about it")] = ()
     advice: Annotated[str | None, About("what to do, one sentence")] = None
@@ -321,7 +328,7 @@ class EnrolPrompt(Payload):
     """What to tell the person who is being enrolled before a camera; the last one has `finished`."""
 
     schema: _Schema = SCHEMA
-    subject: Annotated[str, About("the folder name of the person")]
+    subject: Annotated[str, About("the person's id, `barack-obama` for the folder `Barack Obama`")]
     camera: _Camera
     step: Annotated[str | None, About("the pose asked for now, left and right being the person's own; null at the end")]
     prompt: Annotated[str, About("what is said, as a word; more words may come")]

@@ -57,9 +57,9 @@ class VisitRules:
 @dataclass(frozen=True, slots=True)
 class Announcement:
     """A decision to publish: `visit` names it, `first_good` and `settled` are the captures (monotonic) of the first good
-    frame and of the one that settled it, `wall` the latter's UTC time, `started` the visit's UTC start. What is said because
-    somebody has gone was settled by the last frame that showed them. `first`: nothing was decided of this visit before, be it
-    told or not.
+    frame, None where there was none, and of the one that settled it, `wall` the latter's UTC time, `started` the visit's UTC
+    start. What is said because somebody has gone was settled by the last frame that showed them. `first`: nothing was decided
+    of this visit before, be it told or not.
     """
 
     camera: str
@@ -67,7 +67,7 @@ class Announcement:
     decision: Decision
     started: datetime
     wall: datetime
-    first_good: float
+    first_good: float | None
     settled: float
     decided: float
     others_in_view: int
@@ -393,7 +393,7 @@ class Visits:
             decision=decision,
             started=visit.started_wall,
             wall=newest.wall if newest else visit.last_wall,
-            first_good=visit.first_good if visit.first_good is not None else visit.started,
+            first_good=visit.first_good,
             settled=newest.captured if newest else visit.last_seen,
             decided=now,
             others_in_view=len(others),

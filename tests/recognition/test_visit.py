@@ -288,6 +288,13 @@ def test_a_visit_without_enough_good_crops_is_undecided_and_names_what_failed_mo
     assert [(one.outcome, one.subject) for one in door.left] == [(Outcome.UNDECIDED, None)]
 
 
+def test_of_a_visit_without_one_good_crop_no_first_good_frame_is_told(door: Door) -> None:
+    door.quality = BLURRED
+    door.shows(2, {1: "anna"}).empty(6)
+
+    assert [(one.decision.outcome, one.first_good) for one in door.said] == [(Outcome.UNDECIDED, None)]
+
+
 def test_somebody_who_leaves_before_patience_ends_is_answered_when_they_have_left(door: Door) -> None:
     """Five good crops of a stranger, last seen at 0.4 s; said 1 s later, while it may be told, and with its true age."""
     door.shows(0.5, {1: "stranger"}).empty(0.8)
