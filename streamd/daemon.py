@@ -86,7 +86,6 @@ _IDLE_SECONDS: Final = 30.0  # after a photo, for which decoder and networks sta
 _PROBLEMS_TOLD: Final = 100  # of the gallery, over MQTT; the number of all is told as well
 _STOP_SECONDS: Final = 2.0
 _LAST_PICTURE_SECONDS: Final = 0.7  # for which a camera is waited for at the end: one that hangs gives no picture later either
-_EXIT_SOFTWARE: Final = 70  # sysexits.h: an internal fault
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -271,7 +270,7 @@ class Daemon:
         )
         self._start("control", self._control.run)
         if self._config.metrics.port is not None:
-            self._metrics = MetricsServer(self._config.metrics.address, self._config.metrics.port, self.tally, self._gauges)
+            self._serve_metrics(self._config.metrics.address, self._config.metrics.port)
         while not self._keeper.ready.wait(_TICK_SECONDS):
             self._on_tick(self._clock.monotonic(), ())
             if self._stopping.is_set():
@@ -283,6 +282,12 @@ class Daemon:
             slots = self._latest[index % len(self._latest)]
             self._start(f"camera-{camera.name}", functools.partial(self._capture, camera, slots))
         self.started = True
+
+    def _serve_metrics(self, address: str, port: int) -> None:
+        try:
+            self._metrics = MetricsServer(address, port, self.tally, self._gauges)
+        except UnavailableError as error:  # the door is worth more than its figures
+            log.error("%s; until a restart there are none", error)
 
     def _start(self, name: str, body: Callable[[], None]) -> None:
         def guarded() -> None:

@@ -20,7 +20,7 @@ from streamd.recognition.card import read_card
 from streamd.recognition.embedding import StubEmbedder, golden_crop
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Sequence
+    from collections.abc import Callable, Iterator, Mapping, Sequence
     from pathlib import Path
 
     from streamd.config import Config
@@ -30,8 +30,8 @@ if TYPE_CHECKING:
 CARD = read_card(SHIPPED_CARD)
 
 
-def written_config(folder: Path, **options: Any) -> Config:
-    """A configuration with one camera, `front`: a folder of drawn pictures, shown again and again."""
+def written_config(folder: Path, more_cameras: Mapping[str, Any] | None = None, **options: Any) -> Config:
+    """A configuration with a camera, `front`: a folder of drawn pictures, shown again and again."""
     pictures = folder / "front"
     pictures.mkdir()
     for index in range(3):
@@ -41,7 +41,7 @@ def written_config(folder: Path, **options: Any) -> Config:
     config = {
         "node": "porch",
         "state": "state",
-        "cameras": {"front": {"source": str(pictures), "loop": True, "max_fps": 5}},
+        "cameras": {"front": {"source": str(pictures), "loop": True, "max_fps": 5}, **(more_cameras or {})},
         "mqtt": "mqtt://127.0.0.1:1",
         "motion": {"enabled": False},
         "home_assistant": {"enabled": False},

@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import json
+import os
+import re
 import socket
 import threading
 import time
+import urllib.request
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import replace
@@ -15,6 +18,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import pytest
 
+from streamd.assembly import detection_workers
 from streamd.control import _line, ask
 from streamd.daemon import Daemon
 from streamd.enrolment.folder import Enrolment
@@ -24,7 +28,7 @@ from streamd.recognition.gallery import Enrolled, build
 from streamd.recognition.visit import Departure
 from streamd.values import Face, Outcome, Quality, Track
 from tests.porch import CARD, PorchSink, Snag, TurnedClock, Watched, asking_for_a_template, written_config
-from tests.process.broker import wait_until
+from tests.process.broker import free_port, wait_until
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping
@@ -34,6 +38,7 @@ if TYPE_CHECKING:
     from streamd.enrolment.folder import EnrolmentFolder
 
 STOP = 2.0  # seconds: what the threads have for their end, of the five that a stop may take
+CORES = os.cpu_count() or 1
 MARGIN = 1.0  # of a loaded machine
 NOON = datetime(2026, 11, 25, 12, tzinfo=UTC)
 LOOK = Look(np.eye(1, 8, dtype=np.float32)[0], Quality(0.3, 120.0, 40.0, 0.0, 0.0, 0.0, 48.0), b"JPEG", NOON)
@@ -383,3 +388,47 @@ def test_a_visit_that_waits_to_be_kept_is_not_where_it_may_be_of_somebody_forgot
     strangers = daemon._strangers()
     assert strangers is not None
     assert len(strangers) == kept
+
+
+def test_a_template_that_is_no_number_is_none(tmp_path: Path) -> None:
+    """The stand-in gives NaN for a black crop, as a model may; nothing is compared with that."""
+    porch = Porch(tmp_path)
+    with porch.open():
+        assert porch.daemon._embed_photo(np.zeros((150, 150, 3), np.uint8)) is None
+        assert porch.daemon._embed_photo(np.full((150, 150, 3), 90, np.uint8)) is not None
+
+
+def test_metrics_tell_whether_a_camera_delivers(tmp_path: Path) -> None:
+    port = free_port()
+    (tmp_path / "shed").mkdir()  # without a picture
+    cameras = {"shed": {"source": "shed", "loop": True}, "hall": {"source": "hall", "loop": True, "enabled": False}}
+    porch = Porch(tmp_path, more_cameras=cameras, metrics={"port": port})
+    with porch.open():
+        wait_until(lambda: porch.daemon.health["front"].last_frame is not None, "a picture")
+        with urllib.request.urlopen(f"http://127.0.0.1:{port}/metrics", timeout=5) as answer:
+            told = re.findall(r'(?m)^streamd_camera_up{camera="(\w+)"} (\S+)$', answer.read().decode())
+
+    assert dict(told) == {"front": "1.0", "shed": "0.0", "hall": "0.0"}
+
+
+def test_a_port_of_the_metrics_that_is_taken_keeps_nobody_out(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        porch = Porch(tmp_path, metrics={"port": taken.getsockname()[1]})
+        with porch.open():
+            wait_until(lambda: porch.daemon.health["front"].last_frame is not None, "a picture")
+
+    assert "until a restart there are none" in caplog.text
+
+
+@pytest.mark.parametrize(
+    ("cameras", "configured", "workers"),
+    [(1, None, 1), (2, None, 1), (3, None, min(2, CORES)), (3 + 2 * CORES, None, CORES), (1, 3, 3)],
+)
+def test_a_thread_detects_for_two_cameras_unless_the_configuration_says_otherwise(
+    tmp_path: Path, cameras: int, configured: int | None, workers: int
+) -> None:
+    more = {f"camera{index}": {"source": "front"} for index in range(1, cameras)}
+
+    config = written_config(tmp_path, more_cameras=more, detection={"workers": configured})
+
+    assert detection_workers(config) == workers
