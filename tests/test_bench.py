@@ -5,11 +5,13 @@ from __future__ import annotations
 import json
 import subprocess
 import sys
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
 
-from streamd.bench import detection, search
+from streamd.bench import cameras, detection, run, search
+from streamd.bench.statistics import quantile
 
 pytestmark = [pytest.mark.process, pytest.mark.usefixtures("portraits")]
 
@@ -72,6 +74,32 @@ def test_a_start_from_the_vault_is_measured() -> None:
     found = search.start_figures(5000, 128)
 
     assert min(found["load_s"], found["load_and_build_s"], found["commit_s"]) > 0
+
+
+def test_four_cameras_are_measured_with_the_defaults_and_overloaded() -> None:
+    found = cameras.measure(1.0)
+
+    keys = {"p50_ms", "p99_ms", "delay_slope_ms_per_min", "dropped", "frames", "compared", "cores", "rss_mb"}
+    assert set(found) == keys | {"cameras", "every_frame_compared"}
+    assert set(found["every_frame_compared"]) == keys
+    assert found["cameras"] == 4
+    assert found["frames"] > 0
+
+
+def test_what_could_not_be_measured_is_null_in_json(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    measured_nothing = SimpleNamespace(
+        TITLE="nothing",
+        SECONDS=1.0,
+        measure=lambda seconds: {"ms": {"p50": quantile([], 0.5)}, "runs": [{"s": quantile([], 0.5)}]},
+    )
+    monkeypatch.setitem(run.BENCHMARKS, "nothing", measured_nothing)
+
+    run.run(["nothing"], list_them=False, seconds=None, as_json=True)
+
+    found = json.loads(capsys.readouterr().out, parse_constant=lambda word: pytest.fail(f"{word} is no JSON"))
+    assert (found["ms"], found["runs"]) == ({"p50": None}, [{"s": None}])
 
 
 @pytest.mark.slow

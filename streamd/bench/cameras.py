@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any, Final
 
-from streamd.bench.scene import ObservedDaemon, Scene, clip, scene
+from streamd.bench.scene import EVERY_FRAME, ObservedDaemon, Scene, clip, scene
 from streamd.bench.statistics import quantile, slope_per_minute
 from streamd.demo.portraits import SPEAKING, STANDING, STRANGER
 from streamd.demo.story import Visit
@@ -23,7 +23,6 @@ _SCENES: Final = {
     "c": (Visit((SPEAKING,), 0, 8, walks=False),),
     "d": (Visit((STRANGER,), 0, 8, face_width=110, walks=False),),
 }
-_EVERY_FRAME: Final = {"decision": {"max_crops_per_second": 60, "min_good_frames": 100, "unknown_after_good_frames": 1000}}
 
 
 def measure(seconds: float) -> dict[str, Any]:
@@ -32,13 +31,13 @@ def measure(seconds: float) -> dict[str, Any]:
         return {
             "cameras": len(_SCENES),
             **_observe(here, {}, seconds),
-            "every_frame_compared": _observe(here, _EVERY_FRAME, seconds),
+            "every_frame_compared": _observe(here, EVERY_FRAME, seconds),
         }
 
 
 def _observe(here: Scene, settings: Mapping[str, Any], seconds: float) -> dict[str, Any]:
     with ObservedDaemon(here.write_config(list(_SCENES), settings)) as daemon:
-        daemon.window(_SETTLE_SECONDS)
+        daemon.window(min(_SETTLE_SECONDS, seconds))
         window = daemon.window(seconds)
     found = [(at, value * 1e3) for name, at, value in window.samples if name == "capture_to_comparison_seconds"]
     times, delays = [at for at, _ in found], [value for _, value in found]

@@ -15,7 +15,7 @@ from dataclasses import dataclass
 from typing import Any, Final
 
 from streamd.bench import kernels
-from streamd.bench.scene import BASE, ObservedDaemon, Scene, Window, clip, clip_file, scene
+from streamd.bench.scene import BASE, EVERY_FRAME, ObservedDaemon, Scene, Window, clip, clip_file, scene
 from streamd.bench.statistics import quantile
 from streamd.demo.portraits import SPEAKING, STANDING, STRANGER
 from streamd.demo.rtsp_server import read_clip
@@ -35,7 +35,6 @@ _COMING: Final = (
     Visit((SPEAKING,), 12.5, 14.9, walks=False),
 )
 _COMING_SECONDS: Final = 18.0
-_EVERY_FRAME: Final = {"decision": {"max_crops_per_second": 60, "min_good_frames": 100, "unknown_after_good_frames": 1000}}
 _AGAIN: Final = {"decision": {"cooldown_seconds": 0, "rejoin_seconds": 0, "left_after_seconds": 1.0}}
 
 
@@ -53,8 +52,8 @@ def measure(seconds: float) -> dict[str, Any]:
         in_view, _ = _observe(here, "person", {}, seconds)
         stranger, _ = _observe(here, "stranger", {}, seconds)
         # Beside the scene that it is compared with: the speed of a shared machine changes from minute to minute.
-        bare = kernels.measure(person, max(2.0, seconds / 6))
-        worst, truth = _observe(here, "person", _EVERY_FRAME, seconds)
+        bare = kernels.measure(person, seconds / 6)
+        worst, truth = _observe(here, "person", EVERY_FRAME, seconds)
         visits = _coming(here, 6 * seconds)
     identified = [one for one in visits if one.outcome is Outcome.IDENTIFIED]
     first = _first_of_each(visits)
@@ -127,9 +126,9 @@ def _coming(here: Scene, seconds: float) -> list[_Told]:
     told, cold = [], set()
     while message := here.listener.next(0.1):
         if message.topic == topic:
+            event = VisitEvent.from_json(message.body)
             if event.latency_ms is None:
                 continue
-            event = VisitEvent.from_json(message.body)
             decided = event.latency_ms / 1e3
             # From the decision to the message: both clocks are this machine's, which the daemon's two are as well.
             arrived = decided + message.at + (time.time() - time.monotonic()) - event.decided.timestamp()

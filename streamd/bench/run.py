@@ -69,7 +69,7 @@ def run(names: Sequence[str], *, list_them: bool, seconds: float | None, as_json
             console.print(f"[dim]took {time.monotonic() - started:.0f} s[/]\n")
     if as_json:
         found = results[names[0]] if len(names) == 1 else results
-        sys.stdout.write(json.dumps({**found, "machine": machine()}, indent=2) + "\n")
+        sys.stdout.write(json.dumps(_known({**found, "machine": machine()}), indent=2, allow_nan=False) + "\n")
     return 0
 
 
@@ -81,10 +81,19 @@ def machine() -> dict[str, Any]:
     return {"cpu": model, "cores": cores, "python": platform.python_version()}
 
 
+def _known(figures: Any) -> Any:
+    """Figures with None where nothing was there to be measured (NaN), for which JSON has no number."""
+    if isinstance(figures, Mapping):
+        return {name: _known(value) for name, value in figures.items()}
+    if isinstance(figures, list):
+        return [_known(value) for value in figures]
+    return None if isinstance(figures, float) and math.isnan(figures) else figures
+
+
 def _print(figures: Mapping[str, Any], console: Console) -> None:
     table = Table(box=None, show_header=False, pad_edge=False)
-    for name, value in _flat(figures):
-        table.add_row(name, f"{value:g}" if isinstance(value, float) else str(value))
+    for name, value in _flat(_known(figures)):
+        table.add_row(name, "-" if value is None else f"{value:g}" if isinstance(value, float) else str(value))
     console.print(table)
 
 

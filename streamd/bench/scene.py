@@ -27,6 +27,9 @@ from streamd.errors import UnavailableError
 from streamd.events.listener import Listener
 
 BASE: Final = "streamd/bench"
+EVERY_FRAME: Final = {"decision": {"max_crops_per_second": 60, "min_good_frames": 100, "unknown_after_good_frames": 1000}}
+"""Settings with which every good frame of a face is compared: what the most work costs."""
+
 _READY_SECONDS: Final = 60.0
 
 
@@ -105,7 +108,7 @@ class ObservedDaemon:
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
         self._process.terminate()
-        self._process.wait(15)
+        self._process.communicate(timeout=15)  # closes the pipes, too
         self._notify.close()
         self._log.close()
         self._folder.cleanup()
