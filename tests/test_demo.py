@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 import cv2
 import pytest
 
+from streamd.demo.play import as_it_should_be
 from streamd.demo.words import describe, read
 from streamd.events.contract import (
     TOPICS,
@@ -83,11 +84,11 @@ SAID: list[tuple[Payload, str]] = [
         "unknown: nobody enrolled is like them (best score 0.20, evidence 1 to 10^1.0 where 992 to 1 is asked for); "
         "0.31 s after the first good frame, from 8 frames",
     ),
-    (UNDECIDED, "undecided: too few good frames; too small; 0.31 s after the first good frame, from 1 frame"),
     (
         replace(UNDECIDED, latency_ms=None, frames_used=0),
         "undecided: too few good frames; too small; no frame of the face was good",
     ),
+    (UNDECIDED, "undecided: too few good frames; too small; 0.31 s after the first good frame, from 1 frame"),
     (
         Left(
             visit="b-1", boot="b", camera="door", decision=Outcome.IDENTIFIED, subject="anna", started=NOW,
@@ -141,6 +142,24 @@ def test_there_are_words_for_every_message_that_is_not_an_answer() -> None:
 @pytest.mark.parametrize("topic", ["homeassistant/device/demo/config", "streamd/demo/cmd/reload/result", "streamd/demo"])
 def test_what_is_no_message_of_the_contract_is_passed_over(topic: str) -> None:
     assert read(Topics("streamd/demo"), topic, b"{}") is None
+
+
+@pytest.mark.parametrize(
+    ("decisions", "right"),
+    [
+        ([IDENTIFIED, UNKNOWN], True),
+        ([UNDECIDED, IDENTIFIED, UNKNOWN], True),
+        ([], False),
+        ([IDENTIFIED], False),
+        ([UNKNOWN], False),
+        ([IDENTIFIED, UNDECIDED], False),
+        ([IDENTIFIED, UNKNOWN, replace(IDENTIFIED, subject="berta", name="Berta")], False),
+    ],
+)
+def test_the_demonstration_fails_where_the_person_or_the_stranger_is_missing_or_mistaken(
+    decisions: list[VisitEvent], right: bool
+) -> None:
+    assert as_it_should_be(decisions, "Anna") is right
 
 
 @pytest.mark.process

@@ -15,7 +15,7 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from types import FrameType
@@ -23,6 +23,7 @@ from typing import Final
 
 import yaml
 from rich.console import Console
+from rich.markup import escape
 
 from streamd.credentials import redact
 from streamd.demo import portraits, story
@@ -78,17 +79,20 @@ def play(
             source = f"/dev/video{camera}" if camera.isdigit() else camera
             _enrol_reader(gallery, photo, name, console)
         config = _write_config(output, source, port)
-        console.print(f"camera: {redact(source)}   broker: mqtt://127.0.0.1:{port}   configuration: {config}\n")
+        console.print(f"camera: {escape(redact(source))}   broker: mqtt://127.0.0.1:{port}   configuration: {config}\n")
         listener = stack.enter_context(Listener("127.0.0.1", port, _BASE))
-        with _daemon(config, output) as process:
+        with _daemon(config, output) as must_run:
             limit = _LONGEST_SECONDS if camera is None else seconds
-            played = _listen(listener, process, console, limit, story_ends=camera is None, as_json=as_json)
+            played = _listen(listener, must_run, console, limit, story_ends=camera is None, as_json=as_json)
     if camera is not None and not played.delivered and not (played.interrupted and played.camera is None):
         raise UnavailableError(_blind(played, source))
     pictures = sorted((output / "pictures").glob("*.jpg"))
-    console.print("\n[bold]Annotated pictures, one of each decision:[/]" if pictures else "\nNobody was decided about.")
+    heading = (
+        "[bold]Annotated pictures, one of each decision about a face in view:[/]" if pictures else "Nobody was decided about."
+    )
+    console.print(f"\n{heading}")
     for picture in pictures:
-        console.print(f"  {picture}")
+        console.print(f"  {escape(str(picture))}")
     if played.interrupted:
         return 0 if camera is not None and seconds is None else 130
     return 0 if camera is not None else _verdict(played, console)
@@ -141,7 +145,7 @@ def _enrol_reader(gallery: Path, photo: Path | None, name: str, console: Console
             raise ConfigError([f"--name {name!r}: expected a name that a folder can have, such as Anna"])
         (gallery / name).mkdir()
         shutil.copy(photo, gallery / name / photo.name)
-        console.print(f"enrolled: {name}, from {photo}")
+        console.print(f"enrolled: {escape(name)}, from {escape(str(photo))}")
     else:
         console.print(f"nobody is enrolled yet: drop a photo into {gallery}/YOUR-NAME/ while this runs. Ctrl-C ends it.")
 
@@ -163,11 +167,19 @@ def _write_config(output: Path, source: str, port: int) -> Path:
 
 
 @contextlib.contextmanager
-def _daemon(config: Path, output: Path) -> Iterator[subprocess.Popen[bytes]]:
-    with (output / "streamd.log").open("wb") as log:
+def _daemon(config: Path, output: Path) -> Iterator[Callable[[], None]]:
+    """A daemon that runs meanwhile; gives what raises UnavailableError if it has ended by itself."""
+    place = output / "streamd.log"
+
+    def must_run() -> None:
+        if process.poll() is not None:
+            last = place.read_text(errors="replace").rstrip().rpartition("\n")[2]
+            raise UnavailableError(f"the daemon has ended by itself; its log, {place}, says why and ends with: {last}")
+
+    with place.open("wb") as log:
         process = subprocess.Popen([sys.executable, "-m", "streamd", "run", "--config", str(config)], stdout=log, stderr=log)
         try:
-            yield process
+            yield must_run
         finally:
             process.send_signal(signal.SIGTERM)
             try:
@@ -179,7 +191,7 @@ def _daemon(config: Path, output: Path) -> Iterator[subprocess.Popen[bytes]]:
 
 def _listen(
     listener: Listener,
-    process: subprocess.Popen[bytes],
+    must_run: Callable[[], None],
     console: Console,
     limit: float | None,
     *,
@@ -192,8 +204,7 @@ def _listen(
     try:
         while limit is None or time.monotonic() - started < limit:
             message = listener.next(0.5)
-            if process.poll() is not None:
-                raise UnavailableError("the daemon has ended by itself; its log, streamd.log in the output folder, says why")
+            must_run()
             if message is None:
                 continue
             payload = read(topics, message.topic, message.body)
@@ -224,7 +235,7 @@ def _listen(
 def _tell(console: Console, message: Received, payload: Payload, words: str, started: float) -> None:
     style = _STYLES[payload.decision] if isinstance(payload, VisitEvent) else "dim"
     topic = message.topic.removeprefix(f"{_BASE}/")
-    console.print(f"[dim]{message.at - started:5.1f} s  {topic:<28}[/] [{style}]{words}[/]")
+    console.print(f"[dim]{message.at - started:5.1f} s  {topic:<28}[/] [{style}]{escape(words)}[/]")
 
 
 def _blind(played: _Played, source: str) -> str:
@@ -234,12 +245,14 @@ def _blind(played: _Played, source: str) -> str:
     return f"{redact(source)} had not delivered a picture when the demonstration ended; give it more --seconds"
 
 
+def as_it_should_be(decisions: Sequence[VisitEvent], person: str) -> bool:
+    """Whether the person was identified, the stranger was unknown, and nobody was called by any other name."""
+    unknown = any(one.decision is Outcome.UNKNOWN for one in decisions)
+    return {one.name for one in decisions} == {person, None} and unknown
+
+
 def _verdict(played: _Played, console: Console) -> int:
-    """Whether the person was identified by other photos and the stranger was not."""
-    first = [one for one in played.decisions if one.name == _PERSON]
-    others = [one for one in played.decisions if one.name is None]
-    stranger = any(one.decision is Outcome.UNKNOWN for one in others)
-    if first and stranger and all(one.name in (_PERSON, None) for one in played.decisions):
+    if as_it_should_be(played.decisions, _PERSON):
         console.print(f"\n{_PERSON} was recognised by photos that were never enrolled; the stranger stayed unknown.")
         return 0
     console.print("\n[bold red]This is not what should have been seen;[/] streamd.log in the output folder says more.")

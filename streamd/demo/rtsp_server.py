@@ -81,8 +81,9 @@ class RtspServer:
 
     Every client sees a clip from its start. `loop` shows it again and again; else the server closes the connection at its end.
     `sent` maps each path to the monotonic time at which each picture of the newest client left, so that a benchmark knows the
-    truth about delay. leaves: when a picture leaves, by the time that is stamped on it, both in seconds from the start: a slow
-    network, or a camera that counts wrongly. reports: whether sender reports are sent.
+    truth about delay. `transports` lists by what clients asked to be served; TCP is all there is. leaves: when a picture
+    leaves, by the time that is stamped on it, both in seconds from the start: a slow network, or a camera that counts wrongly.
+    reports: whether sender reports are sent.
     """
 
     def __init__(
@@ -101,6 +102,7 @@ class RtspServer:
         self.leaves = leaves
         self.reports = reports
         self.sent: dict[str, list[float]] = {}
+        self.transports: list[str] = []
         self.stopping = threading.Event()
         self._nonce = secrets.token_hex(8)
         handler = type("_BoundConnection", (_Connection,), {"camera": self})
@@ -207,7 +209,7 @@ class _Connection(socketserver.StreamRequestHandler):
             self._reply(sequence, "404 Not Found", {})
         elif method == "DESCRIBE":
             self._reply(sequence, "200 OK", {"Content-Type": "application/sdp", "Content-Base": f"{url}/"}, _sdp(clip))
-        elif method == "SETUP" and "interleaved" not in headers.get("transport", ""):
+        elif method == "SETUP" and "interleaved" not in self._transport(headers):
             self._reply(sequence, "461 Unsupported Transport", {})
         elif method == "SETUP":
             self._reply(sequence, "200 OK", {"Transport": "RTP/AVP/TCP;unicast;interleaved=0-1", "Session": "1;timeout=60"})
@@ -221,6 +223,11 @@ class _Connection(socketserver.StreamRequestHandler):
         else:
             self._reply(sequence, "200 OK", {"Session": "1"})
         return True
+
+    def _transport(self, headers: Mapping[str, str]) -> str:
+        asked = headers.get("transport", "")
+        self.camera.transports.append(asked)
+        return asked
 
     def _reply(self, sequence: str, status: str, headers: Mapping[str, str], body: bytes = b"") -> None:
         lines = [f"RTSP/1.0 {status}", f"CSeq: {sequence}", *(f"{name}: {value}" for name, value in headers.items())]

@@ -211,6 +211,8 @@ def test_a_stream_gives_its_pictures_in_order_with_their_colours(clips: dict[str
     assert_colours(seen[0].image)
     assert error is not None
     assert error.failure is CameraFailure.END_OF_STREAM
+    assert len(server.transports) == 1  # over TCP at once: who asks for UDP first is refused, and loses time
+    assert server.transports[0].startswith("RTP/AVP/TCP;")
 
 
 def test_capture_times_rise_by_the_streams_clock_and_lie_shortly_before_arrival(clips: dict[str, Clip]) -> None:
