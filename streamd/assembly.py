@@ -58,6 +58,7 @@ class Model:
 # For a model whose scores nobody has measured for the coach: only all but equal photos are duplicates, and a photo's gain is
 # its distance.
 _ON_THE_WAY: Final = 0.3  # seconds of `max_age` that comparison, decision and hand-over may need
+
 _UNMEASURED: Final = (0.98, (0.0, 1.0))
 
 

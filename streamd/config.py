@@ -319,11 +319,6 @@ class CameraSettings(_Login):
         return redact(source)  # a password may stand in its path
 
     @property
-    def is_device(self) -> bool:
-        """Whether the source is a V4L2 device node."""
-        return self.source.startswith("/dev/")
-
-    @property
     def is_file(self) -> bool:
         """Whether the source is a video file or a folder of images."""
         return _is_file(self.source)

@@ -117,14 +117,6 @@ class LiteRTEmbedder:
         return _in_batches(crops, self.batch_sizes, self.dimension, lambda batch: self._runs[len(batch)](batch))
 
 
-def bare_interpreter(card_path: Path, threads: int) -> Callable[[], object]:
-    """One inference of the drawn face with nothing of streamd around it, to be called again and again."""
-    card = read_card(card_path)
-    run = _litert_run(card_path.parent / card.file, 1, threads, card.dimension)
-    batch = golden_crop()[np.newaxis]
-    return lambda: run(batch)
-
-
 def _litert_run(file: Path, size: int, threads: int, dimension: int) -> Callable[[UInt8], Float32]:
     from ai_edge_litert.interpreter import Interpreter
 

@@ -292,14 +292,6 @@ def _picture_file(file: Path) -> UInt8 | None:
     return None if image is None else np.ascontiguousarray(image[:, :, ::-1])
 
 
-@dataclass(frozen=True, slots=True)
-class _Packet:
-    """Stream time of the capture in seconds, if the stream tells it, and when the packet arrived (monotonic)."""
-
-    stream_seconds: float | None
-    arrived: float
-
-
 def _stream(
     settings: Camera, clock: Clock, ended: Callable[[], bool], guard: FrozenGuard, times: StreamTimes
 ) -> Iterator[Frame]:

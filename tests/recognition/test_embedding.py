@@ -28,7 +28,7 @@ from streamd.recognition.embedding import (
     golden_crop,
     open_embedder,
 )
-from streamd.values import UInt8
+from streamd.values import Float32, UInt8
 
 CARD = read_card(SHIPPED_CARD)
 FILE = SHIPPED_CARD.parent / CARD.file
@@ -134,14 +134,23 @@ def test_both_backends_give_the_same_templates(litert: Embedder, tensorflow: Ten
     assert litert.model != tensorflow.model
 
 
+class Watched(TensorFlowEmbedder):
+    """Remembers the size of every batch that is run."""
+
+    def _run(self, batch: UInt8) -> Float32:
+        self.run = [*getattr(self, "run", []), len(batch)]
+        return super()._run(batch)
+
+
 @needs_tensorflow
-def test_no_graph_is_traced_once_it_is_warm(tensorflow: TensorFlowEmbedder) -> None:
-    before = tensorflow.traces
+def test_every_batch_size_is_run_at_the_start_and_one_trace_serves_them_all() -> None:
+    opened = Watched(FILE, CARD, None, (1, 4))
 
+    assert opened.run == [1, 4]
     for count in (1, 2, 3, 4, 5, 9):
-        tensorflow.embed(crops(count))
-
-    assert tensorflow.traces == before
+        opened.embed(crops(count))
+    assert set(opened.run) == {1, 4}
+    assert opened.traces == 1
 
 
 @needs_tensorflow
