@@ -14,6 +14,10 @@ from typing import Any, Final
 from streamd.errors import StreamdError
 
 SHIPPED: Final = Path(__file__).resolve().parent.parent / "streamd" / "models"
+SHIPPED_CARD: Final = SHIPPED / "sface.json"
+
+
+_DATA_SETS: Final = "folders with a folder of pictures for each person, or tar files of such"
 
 
 def parser() -> argparse.ArgumentParser:
@@ -61,6 +65,16 @@ def parser() -> argparse.ArgumentParser:
     tuning.add_argument("--cache", type=Path, required=True, help="folder where crops and teachers' templates are kept")
     tuning.add_argument("--run", type=Path, required=True, help="folder of the run's checkpoints and log")
     tuning.set_defaults(run_command=_distil)
+    preparing = commands.add_parser(
+        "prepare", help="make crops of people's pictures, and a manifest: sides, copies, wrong names"
+    )
+    preparing.add_argument("--data", type=Path, required=True, nargs="+", help=_DATA_SETS)
+    preparing.add_argument("--cache", type=Path, required=True, help="folder where crops and templates are kept for training")
+    preparing.add_argument("--out", type=Path, required=True, help="the manifest to write (.csv)")
+    preparing.add_argument("--seed", type=int, default=1, help="by which people are divided (default: %(default)s)")
+    preparing.add_argument("--validation", type=float, default=0.15, help="share of the people (default: %(default)s)")
+    preparing.add_argument("--test", type=float, default=0.15, help="share of the people (default: %(default)s)")
+    preparing.set_defaults(run_command=_prepare)
     sheet = commands.add_parser("sheet", help="draw what each augmentation makes of a few faces")
     sheet.add_argument("--data", type=Path, required=True, help="a folder of pictures for each person, or a tar file of such")
     sheet.add_argument("--cache", type=Path, help="folder where crops are kept for the next run")
@@ -69,13 +83,8 @@ def parser() -> argparse.ArgumentParser:
     sheet.set_defaults(run_command=_sheet)
     learn = commands.add_parser("train", help="train a network on photographs of named people; a run that was cut off goes on")
     learn.add_argument("experiment", type=Path, help="YAML file, such as config/training/triplet.yaml")
-    learn.add_argument(
-        "--data",
-        type=Path,
-        required=True,
-        nargs="+",
-        help="folders with a folder of pictures for each person, or tar files of such",
-    )
+    learn.add_argument("--data", type=Path, required=True, nargs="+", help=_DATA_SETS)
+    learn.add_argument("--manifest", type=Path, help="what `prepare` wrote: without copies, people on the sides it drew")
     learn.add_argument("--cache", type=Path, help="folder where crops are kept for the next run")
     learn.add_argument("--run", type=Path, required=True, help="folder of the run: checkpoints, best epoch, log, result")
     learn.set_defaults(run_command=_train)
@@ -109,17 +118,15 @@ def parser() -> argparse.ArgumentParser:
     verifying.add_argument("--references", type=Path, required=True, help="folder of pictures of one person")
     what = verifying.add_mutually_exclusive_group()
     what.add_argument("--run", type=Path, help="folder of a training that has ended")
-    what.add_argument(
-        "--model", type=Path, default=SHIPPED / "sface.json", help="a card or .tflite file (default: what is shipped)"
-    )
+    what.add_argument("--model", type=Path, default=SHIPPED_CARD, help="a card or .tflite file (default: what is shipped)")
     verifying.add_argument("--detection-threshold", type=float, help="score from which a reference is detected")
     verifying.add_argument(
         "--verification-threshold", type=float, default=0.5, help="share of references (default: %(default)s)"
     )
     verifying.add_argument("--seconds", type=float, help="end after so long (default: when the camera ends)")
     verifying.set_defaults(run_command=_verify)
-    for one in (measure, fit, rules, verdicts, group):
-        one.add_argument("--card", type=Path, default=SHIPPED / "sface.json", help="the model's card (default: the shipped one)")
+    for one in (measure, fit, rules, verdicts, group, preparing):
+        one.add_argument("--card", type=Path, default=SHIPPED_CARD, help="the model's card (default: the shipped one)")
         one.add_argument("--json", action="store_true", help="print JSON")
     for one in (ship, measure, fit, rules, verdicts, group):
         one.add_argument(
@@ -168,6 +175,13 @@ def _distil(given: argparse.Namespace) -> dict[str, Any]:
     return {"steps": tune(experiment, given.fairface, given.teachers, given.cache, given.run), "run": str(given.run)}
 
 
+def _prepare(given: argparse.Namespace) -> dict[str, Any]:
+    from training.manifest import prepare
+
+    shares = {"seed": given.seed, "validation": given.validation, "test": given.test}
+    return prepare(given.data, given.card, given.cache, given.out, **shares)
+
+
 def _sheet(given: argparse.Namespace) -> dict[str, Any]:
     import cv2
 
@@ -183,7 +197,7 @@ def _sheet(given: argparse.Namespace) -> dict[str, Any]:
 def _train(given: argparse.Namespace) -> dict[str, Any]:
     from training.train import carry_out, read_experiment
 
-    return carry_out(read_experiment(given.experiment), given.data, given.cache, given.run)
+    return carry_out(read_experiment(given.experiment), given.data, given.cache, given.run, given.manifest)
 
 
 def _evaluate(given: argparse.Namespace) -> dict[str, Any]:

@@ -8,12 +8,10 @@ Pictures are cut tight: the face is looked for with room around the picture but 
 from __future__ import annotations
 
 import csv
-import logging
+import functools
 import os
 from collections.abc import Sequence
-from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass
-from multiprocessing import get_context
 from pathlib import Path
 from typing import Any, Final, Literal
 
@@ -24,9 +22,8 @@ from numpy.typing import NDArray
 from streamd.values import Float32, UInt8
 from streamd.vision.alignment import SIDE, VERSION, align, similarity
 from streamd.vision.analysis import FaceAnalyser
+from training import progress
 from training.prepare import DataError
-
-log = logging.getLogger(__name__)
 
 Part = Literal["train", "val"]
 
@@ -72,11 +69,8 @@ def strangers(folder: Path, part: Part, cache: Path, most: int | None = None, pr
     chunks = [labels[start : start + _CHUNK] for start in range(0, len(labels), _CHUNK)]
     missing = [number for number in range(len(chunks)) if not _place(kept, number).is_file()]
     if missing:
-        with ProcessPoolExecutor(processes, get_context("spawn")) as pool:
-            jobs = [pool.submit(_make, folder, [row["file"] for row in chunks[n]], _place(kept, n)) for n in missing]
-            for done, job in enumerate(jobs, 1):
-                job.result()
-                log.info("FairFace %s: %d of %d pictures", part, done * _CHUNK, len(missing) * _CHUNK)
+        jobs = [functools.partial(_make, folder, [row["file"] for row in chunks[n]], _place(kept, n)) for n in missing]
+        progress.carry_out(f"FairFace {part}", jobs, _CHUNK, processes)
     return _read([_place(kept, number) for number in range(len(chunks))], labels)
 
 

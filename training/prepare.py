@@ -6,10 +6,14 @@ such a folder. Crops are kept in a cache file, since finding 5,000 faces takes m
 
 from __future__ import annotations
 
+import contextlib
+import functools
 import hashlib
-import logging
+import os
+import shutil
 import tarfile
-from collections.abc import Iterator
+import tempfile
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
@@ -20,14 +24,14 @@ from numpy.typing import NDArray
 
 from streamd.errors import StreamdError
 from streamd.values import Float32, UInt8
-from streamd.vision.alignment import VERSION
+from streamd.vision.alignment import SIDE, VERSION
 from streamd.vision.analysis import AnalysedFace, FaceAnalyser
-
-log = logging.getLogger(__name__)
+from training import progress
 
 PICTURES: Final = (".jpg", ".jpeg", ".png")
 _PADDING: Final = 0.35  # of the long side
 _GREY: Final = (114, 114, 114)
+_PART: Final = 250  # pictures that are kept together: what a run that is cut off loses at most, of each process
 _JPEG_QUALITY: Final = 80  # a reduced copy is compressed again, as a camera's stream would be
 
 
@@ -57,34 +61,41 @@ class Faces:
 
 def pictures(data: Path) -> Iterator[tuple[str, bytes]]:
     """Every picture of a data set as (`person/file`, bytes), in the order of their names. Raises DataError if there is none."""
+    yield from _contents(data, listed(data))
+
+
+def listed(data: Path) -> list[str]:
+    """The pictures of a data set by their paths in it, in order. Raises DataError if there is none."""
     if data.is_dir():
-        files = sorted(path for path in data.rglob("*") if path.suffix.lower() in PICTURES)
-        found: Iterator[tuple[str, bytes]] = ((f"{path.parent.name}/{path.name}", path.read_bytes()) for path in files)
-        count = len(files)
+        names = sorted(str(path.relative_to(data)) for path in data.rglob("*") if path.suffix.lower() in PICTURES)
     elif data.is_file() and tarfile.is_tarfile(data):
         with tarfile.open(data) as archive:
             names = sorted(member.name for member in archive if Path(member.name).suffix.lower() in PICTURES)
-        found = _from_tar(data, names)
-        count = len(names)
     else:
         raise DataError(f"{data}: expected a folder with a folder of pictures for each person, or a tar file of one")
-    if not count:
+    if not names:
         raise DataError(f"{data}: holds no picture ({', '.join(PICTURES)})")
-    yield from found
+    return names
+
+
+def _contents(data: Path, names: Sequence[str]) -> Iterator[tuple[str, bytes]]:
+    """Some pictures of a data set as (`person/file`, bytes)."""
+    if data.is_dir():
+        for name in names:
+            path = data / name
+            yield f"{path.parent.name}/{path.name}", path.read_bytes()
+        return
+    with tarfile.open(data) as archive:
+        for name in names:
+            member = archive.extractfile(name)
+            if member is not None:
+                yield "/".join(Path(name).parts[-2:]), member.read()
 
 
 def decoded(encoded: bytes) -> UInt8 | None:
     """A picture file as uint8 (H, W, 3) RGB, or None where it is none."""
     image = cv2.imdecode(np.frombuffer(encoded, np.uint8), cv2.IMREAD_COLOR)
     return None if image is None else np.asarray(cv2.cvtColor(image, cv2.COLOR_BGR2RGB), np.uint8)
-
-
-def _from_tar(data: Path, names: list[str]) -> Iterator[tuple[str, bytes]]:
-    with tarfile.open(data) as archive:
-        for name in names:
-            member = archive.extractfile(name)
-            if member is not None:
-                yield "/".join(Path(name).parts[-2:]), member.read()
 
 
 def middle_face(analyser: FaceAnalyser, image: UInt8) -> AnalysedFace | None:
@@ -119,30 +130,47 @@ def reduced(image: UInt8, factor: float) -> UInt8:
     return np.asarray(cv2.imdecode(written, cv2.IMREAD_UNCHANGED), np.uint8)
 
 
-def faces(data: Path, cache: Path | None = None, eye_distance: float | None = None) -> Faces:
-    """The faces of a data set, read from `cache` (a folder) where they were made before.
+def faces(data: Path, cache: Path | None = None, eye_distance: float | None = None, processes: int = 2) -> Faces:
+    """The faces of a data set, read from `cache` (a folder) where they were made before; a run that was cut off goes on there.
 
     eye_distance: pixels between the eyes to which every picture is reduced before its face is looked for; None: as taken.
     """
     size = "as-taken" if eye_distance is None else f"{eye_distance:g}px"
-    kept = None
-    if cache is not None:
+    with contextlib.ExitStack() as stack:
+        folder = cache if cache is not None else Path(stack.enter_context(tempfile.TemporaryDirectory()))
         key = hashlib.sha256(f"{data.resolve()} {VERSION} {size}".encode()).hexdigest()[:8]
-        kept = cache / f"faces-{data.stem}-{size}-{key}.npz"
-        if kept.is_file():
-            return _read(kept)
-    made = _make(data, eye_distance)
-    if kept is not None:
-        kept.parent.mkdir(parents=True, exist_ok=True)
-        np.savez(
-            kept,
-            crops=made.crops,
-            eye_distances=made.eye_distances,
-            good=made.good,
-            pictures=np.array(made.pictures),
-            missed=np.array(made.missed, np.str_),
-        )
-    return made
+        kept = folder / f"faces-{data.stem}-{size}-{key}.npz"
+        if not kept.is_file():
+            _make_all(data, eye_distance, kept, processes)
+        return _read(kept)
+
+
+def _make_all(data: Path, eye_distance: float | None, kept: Path, processes: int) -> None:
+    """Make the faces of a data set in parts, which are put together at the end."""
+    names = listed(data)
+    parts = kept.with_suffix("")
+    parts.mkdir(parents=True, exist_ok=True)
+    places = [parts / f"{start:06d}.npz" for start in range(0, len(names), _PART)]
+    jobs = [
+        functools.partial(_make, data, names[start : start + _PART], eye_distance, place)
+        for start, place in zip(range(0, len(names), _PART), places, strict=True)
+        if not place.is_file()
+    ]
+    title = f"{data.name}, {eye_distance:g} pixels between the eyes" if eye_distance is not None else data.name
+    progress.carry_out(title, jobs, _PART, processes)
+    made = [_read(place) for place in places]
+    missed = tuple(name for one in made for name in one.missed)
+    if not any(one.pictures for one in made):
+        raise DataError(f"{data}: no face was found in {len(missed)} pictures; expected one over the middle of each")
+    whole = Faces(
+        np.concatenate([one.crops for one in made]),
+        np.concatenate([one.eye_distances for one in made]),
+        np.concatenate([one.good for one in made]),
+        tuple(name for one in made for name in one.pictures),
+        missed,
+    )
+    _write(kept, whole)
+    shutil.rmtree(parts)
 
 
 def _read(kept: Path) -> Faces:
@@ -156,6 +184,20 @@ def _read(kept: Path) -> Faces:
         )
 
 
+def _write(kept: Path, made: Faces) -> None:
+    """At once or not at all."""
+    half = kept.with_name(f".{kept.name}.{os.getpid()}.npz")
+    np.savez(
+        half,
+        crops=made.crops,
+        eye_distances=made.eye_distances,
+        good=made.good,
+        pictures=np.array(made.pictures, np.str_),
+        missed=np.array(made.missed, np.str_),
+    )
+    os.replace(half, kept)
+
+
 def _face(analyser: FaceAnalyser, image: UInt8, eye_distance: float | None) -> AnalysedFace | None:
     face = middle_face(analyser, image)
     if face is None or eye_distance is None:
@@ -164,27 +206,27 @@ def _face(analyser: FaceAnalyser, image: UInt8, eye_distance: float | None) -> A
     return middle_face(analyser, reduced(image, factor)) if factor < 1 else None
 
 
-def _make(data: Path, eye_distance: float | None) -> Faces:
-    crops: list[UInt8] = []
-    distances: list[float] = []
-    good: list[bool] = []
-    found: list[str] = []
+def _make(data: Path, names: Sequence[str], eye_distance: float | None, place: Path) -> None:
+    """The faces of some pictures of a data set."""
+    found: list[AnalysedFace] = []
+    pictures_found: list[str] = []
     missed: list[str] = []
     with FaceAnalyser() as analyser:
-        for name, encoded in pictures(data):
+        for name, encoded in _contents(data, names):
             image = decoded(encoded)
             if image is None:
                 raise DataError(f"{data}: {name} is no picture")
             face = _face(analyser, image, eye_distance)
             if face is None:
                 missed.append(name)
-                continue
-            crops.append(face.crop)
-            distances.append(face.quality.eye_distance)
-            good.append(not {reason.value for reason in face.quality.reasons} - {"too_small"})
-            found.append(name)
-            if len(found) % 1000 == 0:
-                log.info("%s: %d faces", data.name, len(found))
-    if not found:
-        raise DataError(f"{data}: no face was found in {len(missed)} pictures; expected one over the middle of each")
-    return Faces(np.stack(crops), np.asarray(distances, np.float32), np.asarray(good), tuple(found), tuple(missed))
+            else:
+                found.append(face)
+                pictures_found.append(name)
+    made = Faces(
+        np.stack([face.crop for face in found]) if found else np.zeros((0, SIDE, SIDE, 3), np.uint8),
+        np.array([face.quality.eye_distance for face in found], np.float32),
+        np.array([not {reason.value for reason in face.quality.reasons} - {"too_small"} for face in found], np.bool_),
+        tuple(pictures_found),
+        tuple(missed),
+    )
+    _write(place, made)

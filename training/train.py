@@ -25,13 +25,14 @@ from pydantic import Field, model_validator
 
 from streamd.document import read
 from streamd.values import Float32, UInt8
-from training import losses, run, samplers
+from training import losses, manifest, run, samplers
 from training.augment import DoorViews, door_view
 from training.backbones import Backbone, backbone
 from training.distil import Views
 from training.distribution import Distribute, Distribution
 from training.evaluate import equal_error_rate, tar_at_fmr
 from training.identification import OneShot, one_shot
+from training.manifest import Side
 from training.prepare import DataError, faces
 from training.run import CHECKPOINT, ExperimentError, Section
 from training.scores import Compare, few_of_each
@@ -160,29 +161,37 @@ def read_experiment(path: Path) -> Experiment:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Named:
-    """Faces with names. crops: uint8 (N, 150, 150, 3) RGB; people: N names."""
+    """Faces with names. crops: uint8 (N, 150, 150, 3) RGB; people: N names; sides: N sides of a manifest, empty without one."""
 
     crops: UInt8
     people: tuple[str, ...]
+    sides: tuple[Side, ...] = ()
 
     def only(self, kept: NDArray[Any]) -> Named:
         """Those of some indices, in their order."""
-        return Named(self.crops[kept], tuple(self.people[index] for index in kept))
+        sides = tuple(self.sides[index] for index in kept) if self.sides else ()
+        return Named(self.crops[kept], tuple(self.people[index] for index in kept), sides)
 
 
-def gathered(data: Sequence[Path], cache: Path | None) -> Named:
-    """The good faces of several folders or tar files of people; a name that is in two of them is one person."""
-    found = [faces(one, cache) for one in data]
-    people = [name for one in found for name, good in zip(one.people, one.good, strict=True) if good]
-    return Named(np.concatenate([one.crops[one.good] for one in found]), tuple(people))
+def gathered(data: Sequence[Path], cache: Path | None, prepared: Path | None = None) -> Named:
+    """The good faces of several folders or tar files of people; a name that is in two of them is one person.
 
-
-def side(experiment: Experiment, person: str) -> Literal["train", "validation", "test"]:
-    """Where a person belongs, drawn by (seed, name): nobody else's being there changes it."""
-    drawn = int.from_bytes(hashlib.sha256(f"{experiment.seed} {person}".encode()).digest()[:8]) / 2**64
-    if drawn < experiment.test:
-        return "test"
-    return "validation" if drawn < experiment.test + experiment.validation else "train"
+    prepared: a manifest, by which copies are left out and people divided. Raises DataError where it knows none of the faces.
+    """
+    found = {one.name: faces(one, cache) for one in data}
+    if prepared is None:
+        people = [name for one in found.values() for name, good in zip(one.people, one.good, strict=True) if good]
+        return Named(np.concatenate([one.crops[one.good] for one in found.values()]), tuple(people))
+    sides = {(row.source, row.picture): row.side for row in manifest.read(prepared) if row.side and row.subject}
+    kept = [
+        (one.crops[index], person, sides[source, picture])
+        for source, one in found.items()
+        for index, (picture, person) in enumerate(zip(one.pictures, one.people, strict=True))
+        if (source, picture) in sides
+    ]
+    if not kept:
+        raise DataError(f"{prepared}: names none of the pictures of {', '.join(found)}; expected what `prepare` wrote for them")
+    return Named(np.stack([crop for crop, _, _ in kept]), tuple(one for _, one, _ in kept), tuple(one for _, _, one in kept))
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -196,11 +205,12 @@ class Lesson:
 
 
 def lesson(experiment: Experiment, named: Named) -> Lesson:
-    """The faces divided by people; at most ten pictures of a person judge.
+    """The faces divided by people, as a manifest says or drawn by the seed; at most ten pictures of a person judge.
 
     Raises DataError where too few people have two pictures, on any side that is not left empty.
     """
-    where = np.array([side(experiment, person) for person in named.people])
+    drawn = (manifest.side_of(experiment.seed, one, experiment.validation, experiment.test) for one in named.people)
+    where = np.array(named.sides or tuple(drawn))
     judging = {}
     for name, share in (("validation", experiment.validation), ("test", experiment.test)):
         part = named.only(np.flatnonzero(where == name))
@@ -498,13 +508,15 @@ def trained(folder: Path) -> Learner:
     return learner
 
 
-def carry_out(experiment: Experiment, data: Sequence[Path], cache: Path | None, folder: Path) -> dict[str, Any]:
-    """The whole experiment, from folders or tar files of people to `result.json`; what that holds.
+def carry_out(
+    experiment: Experiment, data: Sequence[Path], cache: Path | None, folder: Path, prepared: Path | None = None
+) -> dict[str, Any]:
+    """The whole experiment, from folders or tar files of people to `result.json`; what that holds. prepared: a manifest.
 
     The test people are told apart at the threshold that the validation people gave.
     """
     with ThreadPoolExecutor(1) as detection:  # which takes the way to the network from its thread; workers need theirs
-        named = detection.submit(gathered, data, cache).result()
+        named = detection.submit(gathered, data, cache, prepared).result()
     given = lesson(experiment, named)
     steps = train(experiment, given, folder)
     if not Distribution.is_chief(experiment.distribute):

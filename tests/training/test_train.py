@@ -5,20 +5,26 @@ from __future__ import annotations
 import json
 import multiprocessing
 import os
+import shutil
 import signal
 import time
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import cv2
 import numpy as np
 import pytest
 
 keras = pytest.importorskip("keras", reason="needs streamd[training]", exc_type=ImportError)
 
+from streamd.demo.portraits import OFFICIAL, SPEAKING, STRANGER, Portrait  # noqa: E402
 from streamd.errors import ConfigError  # noqa: E402
+from streamd.values import UInt8  # noqa: E402
 from streamd.vision.alignment import SIDE  # noqa: E402
 from training import cli  # noqa: E402
 from training import train as module  # noqa: E402
+from training.manifest import side_of  # noqa: E402
 from training.prepare import DataError  # noqa: E402
 from training.run import CHECKPOINT, ExperimentError, stored_weights  # noqa: E402
 from training.train import (  # noqa: E402
@@ -29,9 +35,9 @@ from training.train import (  # noqa: E402
     best,
     drawer,
     figures,
+    gathered,
     lesson,
     read_experiment,
-    side,
     train,
     trained,
 )
@@ -106,12 +112,41 @@ def test_nobody_is_on_two_sides() -> None:
     assert len(set.union(*sides)) == sum(map(len, sides)) == 40
 
 
+def test_the_sides_of_a_manifest_go_before_the_seed() -> None:
+    named = people()
+    sides = tuple(("train", "validation", "test")[int(person.rsplit("-", 1)[1]) % 3] for person in named.people)
+
+    found = lesson(experiment(), Named(named.crops, named.people, sides))
+
+    assert set(found.validation.people) == {f"person-{number}" for number in range(1, 40, 3)}
+    assert set(found.test.people) == {f"person-{number}" for number in range(2, 40, 3)}
+
+
+def test_a_training_takes_what_a_manifest_names(tmp_path: Path, portrait: Callable[[Portrait], UInt8]) -> None:
+    """Real photographs, prepared by the command: the copy of one is left out, and everybody is on the side that was drawn."""
+    for person, which in (("obama", OFFICIAL), ("obama", SPEAKING), ("other", STRANGER)):
+        (tmp_path / "people" / person).mkdir(parents=True, exist_ok=True)
+        left, top, right, bottom = which.face
+        room = (right - left) // 2
+        tight = portrait(which)[max(0, top - room) : bottom + room, max(0, left - room) : right + room]
+        cv2.imwrite(str(tmp_path / "people" / person / f"{which.file}.png"), tight[..., ::-1])
+    shutil.copy(tmp_path / "people" / "obama" / f"{OFFICIAL.file}.png", tmp_path / "people" / "obama" / "zz.png")
+    data, cache, table = tmp_path / "people", tmp_path / "cache", tmp_path / "manifest.csv"
+
+    assert cli.main(["prepare", "--data", str(data), "--cache", str(cache), "--out", str(table)]) == 0
+
+    named = gathered([data], cache, table)
+    assert len(gathered([data], cache).people) == 4
+    assert sorted(named.people) == ["obama", "obama", "other"]
+    assert dict(zip(named.people, named.sides, strict=True)) == {one: side_of(1, one, 0.15, 0.15) for one in named.people}
+
+
 def test_a_persons_side_depends_on_nobody_else() -> None:
-    drawn = [side(experiment(validation=0.2, test=0.1), f"somebody-{n}") for n in range(2000)]
+    drawn = [side_of(1, f"somebody-{n}", 0.2, 0.1) for n in range(2000)]
 
     assert drawn.count("validation") == pytest.approx(400, abs=60)
     assert drawn.count("test") == pytest.approx(200, abs=45)
-    assert drawn == [side(experiment(validation=0.2, test=0.1), f"somebody-{n}") for n in range(2000)]
+    assert drawn == [side_of(1, f"somebody-{n}", 0.2, 0.1) for n in range(2000)]
 
 
 def test_an_often_photographed_person_judges_with_ten_pictures() -> None:
