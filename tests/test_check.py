@@ -13,10 +13,10 @@ import pytest
 from rich.console import Console
 
 from streamd.check import Finding, State
+from streamd.demo.broker import free_port
 from streamd.demo.portraits import CUT_OFF, OFFICIAL
 from streamd.demo.rtsp_server import Account, encode
 from streamd.display import findings_table
-from tests.process.broker import free_port
 from tests.process.door import BROKER_PASSWORD, Door
 
 if TYPE_CHECKING:

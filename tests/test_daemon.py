@@ -21,6 +21,7 @@ import pytest
 from streamd.assembly import detection_workers
 from streamd.control import _line, ask
 from streamd.daemon import Daemon
+from streamd.demo.broker import free_port
 from streamd.enrolment.folder import Enrolment
 from streamd.enrolment.unknown import Look
 from streamd.errors import UnavailableError
@@ -28,7 +29,7 @@ from streamd.recognition.gallery import Enrolled, build
 from streamd.recognition.visit import Departure
 from streamd.values import Face, Outcome, Quality, Track
 from tests.porch import CARD, PorchSink, Snag, TurnedClock, Watched, asking_for_a_template, written_config
-from tests.process.broker import free_port, wait_until
+from tests.process.broker import wait_until
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping

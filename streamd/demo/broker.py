@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import logging
+import random
 import socket
 import threading
 from typing import Any
@@ -12,11 +14,17 @@ from streamd.errors import UnavailableError
 
 _START_SECONDS = 15.0
 
+# Below what Linux gives to outgoing connections: a client that tries again and again to reach a broker that is away could be
+# given the broker's own port there, and keep it from coming back.
+_PORTS = range(20_000, 32_000)
+
 
 def free_port() -> int:
-    """A TCP port on 127.0.0.1 that nobody listens on at this moment."""
-    with socket.create_server(("127.0.0.1", 0)) as probe:
-        return int(probe.getsockname()[1])
+    """A TCP port on 127.0.0.1 that nobody listens on at this moment, and that no outgoing connection is given."""
+    while True:
+        port = random.choice(_PORTS)
+        with contextlib.suppress(OSError), socket.create_server(("127.0.0.1", port)):
+            return port
 
 
 class EmbeddedBroker:

@@ -21,6 +21,7 @@ import pytest
 from paho.mqtt.packettypes import PacketTypes
 from paho.mqtt.properties import Properties
 
+from streamd.demo.broker import free_port
 from streamd.errors import BrokerError
 from streamd.events.broker import BrokerFailure, BrokerSettings, fault_of_error, reconnect_delay
 from streamd.events.contract import GalleryState, Presence, Topics, VisitEvent
@@ -30,7 +31,7 @@ from streamd.events.outbox import DropReason
 from streamd.events.remains import Remains
 from streamd.values import Decision, Outcome, SubjectEvidence
 from tests.porch import TurnedClock
-from tests.process.broker import Authority, Listener, Mosquitto, free_port, wait_until
+from tests.process.broker import Authority, Listener, Mosquitto, wait_until
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator

@@ -23,6 +23,8 @@ from paho.mqtt.enums import CallbackAPIVersion
 from paho.mqtt.properties import Properties
 from paho.mqtt.subscribeoptions import SubscribeOptions
 
+from streamd.demo.broker import free_port
+
 if TYPE_CHECKING:
     import ssl
     from collections.abc import Callable
@@ -41,13 +43,6 @@ def mosquitto_path() -> str:
             pytest.fail("mosquitto is missing: apt-get install mosquitto")
         pytest.skip("mosquitto is not installed (apt-get install mosquitto)")
     return found
-
-
-def free_port() -> int:
-    """A port of 127.0.0.1 that nobody uses now."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
 
 
 def wait_until(condition: Callable[[], object], what: str, timeout: float = PATIENCE) -> None:

@@ -24,9 +24,10 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 import yaml
 
+from streamd.demo.broker import free_port
 from streamd.events.contract import CameraState, GalleryState, Payload, Presence, Status, Topics, VisitEvent
 from tests.checkout import environment
-from tests.process.broker import Authority, Listener, Mosquitto, Received, free_port, wait_until
+from tests.process.broker import Authority, Listener, Mosquitto, Received, wait_until
 from tests.process.camera import CameraProcess
 
 if TYPE_CHECKING:

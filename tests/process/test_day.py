@@ -16,6 +16,7 @@ import pytest
 from paho.mqtt.packettypes import PacketTypes
 from paho.mqtt.properties import Properties
 
+from streamd.demo.broker import free_port
 from streamd.demo.portraits import CUT_OFF, OFFICIAL, STRANGER
 from streamd.demo.rtsp_server import Account
 from streamd.events.contract import (
@@ -31,7 +32,7 @@ from streamd.events.contract import (
 )
 from streamd.values import Outcome
 from tests.events.test_contract import violations
-from tests.process.broker import free_port, wait_until
+from tests.process.broker import wait_until
 from tests.process.door import BROKER_PASSWORD, MAX_AGE, TOPICS, Door, age, fields
 
 if TYPE_CHECKING:

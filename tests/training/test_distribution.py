@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import multiprocessing
 import os
-import socket
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +13,7 @@ import pytest
 
 keras = pytest.importorskip("keras", reason="needs streamd[training]", exc_type=ImportError)
 
+from streamd.demo.broker import free_port  # noqa: E402
 from streamd.vision.alignment import SIDE  # noqa: E402
 from training import train as module  # noqa: E402
 from training.distribution import Distribution  # noqa: E402
@@ -45,7 +45,7 @@ def people() -> Named:
     return Named(np.broadcast_to(colours, (90, SIDE, SIDE, 3)).astype(np.uint8), tuple(f"person-{n // 3}" for n in range(90)))
 
 
-def worker(index: int, ports: list[int], folder: Path) -> None:
+def worker(index: int, ports: tuple[int, int], folder: Path) -> None:
     cluster = {"worker": [f"127.0.0.1:{port}" for port in ports]}
     os.environ["https_proxy"] = "http://127.0.0.1:9"  # as detection sets it
     os.environ["TF_CONFIG"] = json.dumps({"cluster": cluster, "task": {"type": "worker", "index": index}})
@@ -54,19 +54,9 @@ def worker(index: int, ports: list[int], folder: Path) -> None:
     train(asked, lesson(asked, people()), folder)
 
 
-def free_ports(count: int) -> list[int]:
-    probes = [socket.socket() for _ in range(count)]
-    for probe in probes:
-        probe.bind(("127.0.0.1", 0))
-    ports = [probe.getsockname()[1] for probe in probes]
-    for probe in probes:
-        probe.close()
-    return ports
-
-
 def test_two_workers_end_with_the_weights_of_one(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Gradients are clipped in every step here, so they must have been averaged before."""
-    ports, shared, alone = free_ports(2), tmp_path / "shared", tmp_path / "alone"
+    ports, shared, alone = (free_port(), free_port()), tmp_path / "shared", tmp_path / "alone"
     spawn = multiprocessing.get_context("spawn")
     workers = [spawn.Process(target=worker, args=(index, ports, shared)) for index in range(2)]
     for one in workers:
