@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import socket
 import threading
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -68,6 +69,13 @@ class NetworkThread:
     def close(self) -> None:
         self.call(FaceAnalyser.close)
         self._thread.shutdown()
+
+
+@pytest.fixture(autouse=True)
+def _way_to_the_network_is_left() -> Iterator[None]:
+    """The networks that find faces take it from the thread that makes them: a test that makes some here is told of it."""
+    yield
+    socket.socket().close()
 
 
 @pytest.fixture

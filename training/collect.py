@@ -18,8 +18,7 @@ import cv2
 import numpy as np
 
 from streamd.values import Float32, Frame, Quality, QualityReason, UInt8
-from streamd.vision.analysis import FaceAnalyser
-from streamd.vision.picture import RgbPicture
+from training.looking import Looker
 from training.prepare import DataError, pictures
 
 Pose = Literal["straight", "left", "right"]
@@ -122,10 +121,9 @@ def collect(frames: Iterable[Frame], collection: Collection, folder: Path) -> It
     folder.mkdir(parents=True, exist_ok=True)
     if any(folder.iterdir()):
         raise DataError(f"{folder}: is not empty; name another person or folder, so that nothing there is written over")
-    with FaceAnalyser() as analyser:
+    with Looker() as looker:
         for frame in frames:
-            picture = RgbPicture(frame.image)
-            seen = [analyser.look(picture, face) for face in analyser.faces(picture)]
+            seen = looker.faces(frame.image)
             said = collection.look(frame.captured, [one.quality for one in seen])
             file = None
             if said is None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 import sys
 from collections.abc import Callable, Sequence
-from concurrent.futures import ProcessPoolExecutor
+from concurrent.futures import ProcessPoolExecutor, ThreadPoolExecutor
 from multiprocessing import get_context
 
 from rich.console import Console
@@ -17,7 +17,8 @@ log = logging.getLogger(__name__)
 def carry_out(title: str, jobs: Sequence[Callable[[], object]], each: int, processes: int = 2) -> None:
     """Do jobs that can be sent to another process; `each`: pictures in a job, which are what is counted.
 
-    One job alone, or with one process, is done here. The first error of a job is raised, after the jobs under way.
+    One job alone, or with one process, is done here, in a thread of its own: networks that find faces take the way to the
+    network away from the thread that makes them. The first error of a job is raised, after the jobs under way.
     """
     columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
     console = Console(stderr=True)
@@ -29,12 +30,8 @@ def carry_out(title: str, jobs: Sequence[Callable[[], object]], each: int, proce
             if bar.disable:
                 log.info("%s: %d of %d pictures", title, number * each, len(jobs) * each)
 
-        if len(jobs) < 2 or processes < 2:
-            for number, job in enumerate(jobs, 1):
-                job()
-                done(number)
-            return
-        with ProcessPoolExecutor(processes, get_context("spawn")) as pool:
+        alone = len(jobs) < 2 or processes < 2
+        with ThreadPoolExecutor(1) if alone else ProcessPoolExecutor(processes, get_context("spawn")) as pool:
             for number, future in enumerate([pool.submit(job) for job in jobs], 1):
                 future.result()
                 done(number)

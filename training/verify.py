@@ -18,10 +18,9 @@ from streamd.clock import Clock
 from streamd.credentials import redact
 from streamd.recognition.card import read_card
 from streamd.values import Float32, Frame, UInt8
-from streamd.vision.analysis import FaceAnalyser
 from streamd.vision.capture import Camera
 from streamd.vision.capture import frames as camera_frames
-from streamd.vision.picture import RgbPicture
+from training.looking import Looker
 from training.prepare import DataError, decoded, pictures
 from training.scores import Compare, Embed, of_file
 
@@ -81,8 +80,8 @@ def of_model(path: Path, detection_threshold: float | None) -> Verifier:
 def references(folder: Path, embed: Embed) -> Float32:
     """Embeddings of the largest face of each reference picture, those that can be compared. Raises DataError where none can."""
     images = [image for _, encoded in pictures(folder) if (image := decoded(encoded)) is not None]
-    with FaceAnalyser() as analyser:
-        seen = [faces[0] for image in images if (faces := analyser.analyse(image))]
+    with Looker() as looker:
+        seen = [face for image in images if (face := looker.largest(image)) is not None]
     crops = [face.crop for face in seen if face.quality.good]
     if not crops:
         raise DataError(f"{folder}: no face of {len(images)} pictures can be used; take references as photos for enrolment are")
@@ -102,13 +101,11 @@ def frames(source: str, clock: Clock, seconds: float | None) -> Iterator[Frame]:
 
 def largest_faces(seen: Iterable[Frame]) -> Iterator[tuple[Frame, UInt8]]:
     """The crop of the largest face of each frame that has one good enough to be compared."""
-    with FaceAnalyser() as analyser:
+    with Looker() as looker:
         for frame in seen:
-            picture = RgbPicture(frame.image)
-            found = analyser.faces(picture)
-            look = analyser.look(picture, found[0]) if found else None
-            if look is not None and look.quality.good:
-                yield frame, look.crop
+            face = looker.largest(frame.image)
+            if face is not None and face.quality.good:
+                yield frame, face.crop
 
 
 def verify(

@@ -14,7 +14,9 @@ import pytest
 pytest.importorskip("keras", reason="needs streamd[training]", exc_type=ImportError)
 
 from streamd.assembly import SHIPPED_CARD
+from streamd.demo import story
 from streamd.demo.portraits import OFFICIAL, SPEAKING, STANDING, STRANGER
+from streamd.demo.rtsp_server import RtspServer, encode, read_clip
 from training.prepare import DataError
 from training.verify import Verdict, of_model, of_run, verdict
 
@@ -27,9 +29,8 @@ def test_a_reference_is_detected_above_its_threshold_and_the_share_of_them_verif
     assert verdict(scores, 0.95, 0.0) == Verdict(0.0, pytest.approx(0.9), False)
 
 
-def command(camera: Path, references: Path) -> subprocess.CompletedProcess[str]:
-    """In a process of its own: the face networks take the way to the network from the thread that opens them."""
-    arguments = ["verify", "--camera", str(camera), "--references", str(references), "--model", str(SHIPPED_CARD)]
+def command(camera: Path | str, references: Path, *more: str) -> subprocess.CompletedProcess[str]:
+    arguments = ["verify", "--camera", str(camera), "--references", str(references), "--model", str(SHIPPED_CARD), *more]
     return subprocess.run([sys.executable, "-m", "training.cli", *arguments], capture_output=True, text=True, timeout=120)
 
 
@@ -45,6 +46,21 @@ def test_the_man_of_the_references_is_verified_and_the_stranger_is_not(portraits
     told = [line.split("  ")[1].split(":")[0] for line in done.stdout.splitlines() if "best score" in line]
     assert done.returncode == 0, done.stderr
     assert told == ["verified", "verified", "not verified"]
+
+
+def test_a_camera_on_the_network_is_seen(portraits: Path, tmp_path: Path) -> None:
+    """The networks that find faces take the way to the network away from the thread that makes them."""
+    (tmp_path / "known").mkdir()
+    shutil.copyfile(portraits / OFFICIAL.file, tmp_path / "known" / "1.jpg")
+    visit = story.Visit((SPEAKING,), 0.0, 2.0, walks=False)
+    encode(tmp_path / "door.mp4", story.pictures(portraits, (visit,), 2.0), story.FPS, bitrate=2_000_000)
+
+    with RtspServer({"door": read_clip(tmp_path / "door.mp4")}) as server:
+        done = command(f"rtsp://127.0.0.1:{server.port}/door", tmp_path / "known", "--seconds", "3")
+
+    assert done.returncode == 0, done.stderr
+    assert "  verified: " in done.stdout
+    assert "not verified" not in done.stdout
 
 
 def test_pictures_without_a_face_are_no_references(tmp_path: Path) -> None:
