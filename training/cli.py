@@ -97,6 +97,19 @@ def parser() -> argparse.ArgumentParser:
         "--out", type=Path, required=True, help="folder of the page; a model whose scores lie there is not measured"
     )
     beside.set_defaults(run_command=_report)
+    without = commands.add_parser(
+        "ablate", help="what each part of the shipped recipe is worth, and landmarks beside key points"
+    )
+    without.add_argument("--data", type=Path, required=True, help="folder with lfw-rest.tar")
+    without.add_argument(
+        "--fairface", type=Path, required=True, help="FairFace as published: train/, val/ and their label files"
+    )
+    without.add_argument("--teachers", type=Path, required=True, help="folder with face_reidentification_retail_0095.onnx")
+    without.add_argument("--cache", type=Path, required=True, help="folder where crops and templates are kept for the next run")
+    without.add_argument(
+        "--out", type=Path, required=True, help="folder of the table; a variant whose figures lie there is kept"
+    )
+    without.set_defaults(run_command=_ablate)
     pace = commands.add_parser("speed", help="what a face costs: shipped models, their networks in other runtimes, dlib")
     pace.add_argument("--models", type=Path, nargs="+", required=True, help=".tflite files")
     pace.add_argument("--teachers", type=Path, required=True, help="folder with face_reidentification_retail_0095.onnx")
@@ -291,6 +304,13 @@ def _report(given: argparse.Namespace) -> dict[str, Any]:
     from training.report import of_models
 
     return {"page": str(of_models(given.models, given.data, given.fairface, given.cache, given.out))}
+
+
+def _ablate(given: argparse.Namespace) -> dict[str, Any]:
+    from training.ablation import measure
+    from training.ship import TUNED, Places
+
+    return measure(Places(given.data, given.fairface, given.teachers, TUNED, given.cache), given.out)
 
 
 def _calibrate(given: argparse.Namespace) -> dict[str, Any]:

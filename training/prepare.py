@@ -130,29 +130,37 @@ def reduced(image: UInt8, factor: float) -> UInt8:
     return np.asarray(cv2.imdecode(written, cv2.IMREAD_UNCHANGED), np.uint8)
 
 
-def faces(data: Path, cache: Path | None = None, eye_distance: float | None = None, processes: int = 2) -> Faces:
+def faces(
+    data: Path,
+    cache: Path | None = None,
+    eye_distance: float | None = None,
+    processes: int = 2,
+    analyser: type[FaceAnalyser] = FaceAnalyser,
+) -> Faces:
     """The faces of a data set, read from `cache` (a folder) where they were made before; a run that was cut off goes on there.
 
     eye_distance: pixels between the eyes to which every picture is reduced before its face is looked for; None: as taken.
+    analyser: what finds and aligns faces.
     """
     size = "as-taken" if eye_distance is None else f"{eye_distance:g}px"
     with contextlib.ExitStack() as stack:
         folder = cache if cache is not None else Path(stack.enter_context(tempfile.TemporaryDirectory()))
-        key = hashlib.sha256(f"{data.resolve()} {VERSION} {size}".encode()).hexdigest()[:8]
+        how = "" if analyser is FaceAnalyser else f" {analyser.__name__}"
+        key = hashlib.sha256(f"{data.resolve()} {VERSION} {size}{how}".encode()).hexdigest()[:8]
         kept = folder / f"faces-{data.stem}-{size}-{key}.npz"
         if not kept.is_file():
-            _make_all(data, eye_distance, kept, processes)
+            _make_all(data, eye_distance, kept, processes, analyser)
         return _read(kept)
 
 
-def _make_all(data: Path, eye_distance: float | None, kept: Path, processes: int) -> None:
+def _make_all(data: Path, eye_distance: float | None, kept: Path, processes: int, analyser: type[FaceAnalyser]) -> None:
     """Make the faces of a data set in parts, which are put together at the end."""
     names = listed(data)
     parts = kept.with_suffix("")
     parts.mkdir(parents=True, exist_ok=True)
     places = [parts / f"{start:06d}.npz" for start in range(0, len(names), _PART)]
     jobs = [
-        functools.partial(_make, data, names[start : start + _PART], eye_distance, place)
+        functools.partial(_make, data, names[start : start + _PART], eye_distance, place, analyser)
         for start, place in zip(range(0, len(names), _PART), places, strict=True)
         if not place.is_file()
     ]
@@ -206,17 +214,17 @@ def _face(analyser: FaceAnalyser, image: UInt8, eye_distance: float | None) -> A
     return middle_face(analyser, reduced(image, factor)) if factor < 1 else None
 
 
-def _make(data: Path, names: Sequence[str], eye_distance: float | None, place: Path) -> None:
+def _make(data: Path, names: Sequence[str], eye_distance: float | None, place: Path, analyser: type[FaceAnalyser]) -> None:
     """The faces of some pictures of a data set."""
     found: list[AnalysedFace] = []
     pictures_found: list[str] = []
     missed: list[str] = []
-    with FaceAnalyser() as analyser:
+    with analyser() as looking:
         for name, encoded in _contents(data, names):
             image = decoded(encoded)
             if image is None:
                 raise DataError(f"{data}: {name} is no picture")
-            face = _face(analyser, image, eye_distance)
+            face = _face(looking, image, eye_distance)
             if face is None:
                 missed.append(name)
             else:

@@ -50,9 +50,11 @@ those with it; centring makes what differs larger. Colours in the wrong order or
 TUNED: Final = Path(__file__).parent
 """Holds what config/training/retail.yaml and sface.yaml added to the published weights; see `difference`."""
 
+STRANGERS: Final = 2000
+"""On how many strangers of FairFace templates are centred, evenly of all its groups."""
+
 _TEACHERS: Final = {"retail": teacher.RETAIL, "sface": teacher.SFACE}
 _LOOKS: Final = {"retail": RETAIL_LOOK, "sface": SFACE_LOOK}
-_STRANGERS: Final = 2000
 _MOST_OUTSIDE: Final = 0.4  # share of a stranger's crop that may lie outside the photograph
 _PARITY_CROPS: Final = 300
 _VERSIONS: Final = ("tensorflow", "keras", "onnx", "onnxruntime", "ai-edge-litert", "ai-edge-quantizer", "mediapipe", "numpy")
@@ -149,7 +151,7 @@ def ship(recipe: Recipe, places: Places, out: Path, view2: bool) -> ModelCard:
     towers = tuned(recipe, places)
     model = plain = joined(towers, tuple(recipe.shares.values()))
     if recipe.centred:
-        others = some_strangers(strangers(places.fairface, "train", places.cache), _STRANGERS)
+        others = some_strangers(strangers(places.fairface, "train", places.cache), STRANGERS)
         model = joined(towers, tuple(recipe.shares.values()), centring(recipe, plain, others, places.cache))
     every = faces(places.data / "lfw-rest.tar", places.cache)
     crops = every.crops[:: max(1, len(every.crops) // _PARITY_CROPS)][:_PARITY_CROPS]
@@ -338,7 +340,7 @@ def _told(recipe: Recipe) -> dict[str, float | str]:
     return {
         **shares,
         **{f"tuned_share_of_{name}": share for name, share in recipe.tuned.items()},
-        "strangers": _STRANGERS if recipe.centred else 0,
+        "strangers": STRANGERS if recipe.centred else 0,
         "sharpness": recipe.sharpness,
         "centred": recipe.centred,
         "int8_layers": recipe.int8_layers or "none",
