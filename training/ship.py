@@ -50,7 +50,7 @@ those with it; centring makes what differs larger. Colours in the wrong order or
 TUNED: Final = Path(__file__).parent
 """Holds what config/training/retail.yaml and sface.yaml added to the published weights; see `difference`."""
 
-STRANGERS: Final = 2000
+STRANGERS: Final = 4000
 """On how many strangers of FairFace templates are centred, evenly of all its groups."""
 
 _TEACHERS: Final = {"retail": teacher.RETAIL, "sface": teacher.SFACE}
