@@ -95,7 +95,7 @@ RECIPES: Final = {
             {"retail": 1.0},
             tuned={"retail": 0.6},
             sharpness=26.0,
-            centred=0.8,
+            centred=0.9,
             int8_layers=None,
             float16_layers=".*",
         ),
