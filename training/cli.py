@@ -42,10 +42,13 @@ def parser() -> argparse.ArgumentParser:
     ship.set_defaults(run_command=_ship)
     measure = commands.add_parser("evaluate", help="measure how well a model tells people apart")
     measure.add_argument(
-        "--protocol", choices=["lfw-view2", "open-set", "one-shot", "robustness", "groups"], default="lfw-view2"
+        "--protocol",
+        choices=["lfw-view2", "open-set", "one-shot", "test-people", "robustness", "groups"],
+        default="lfw-view2",
     )
     measure.add_argument("--model", type=Path, help="a card, a .tflite file or a teacher's .onnx file (default: --card)")
     measure.add_argument("--fairface", type=Path, help="groups: FairFace as published, with val/ and its label file")
+    measure.add_argument("--experiment", type=Path, help="test-people: the training that keeps them for its test (.yaml)")
     measure.add_argument("--ways", type=int, default=20, help="one-shot: among how many people (default: %(default)s)")
     measure.set_defaults(run_command=_evaluate)
     fit = commands.add_parser("calibrate", help="measure what a score is worth as evidence")
@@ -225,6 +228,13 @@ def _evaluate(given: argparse.Namespace) -> dict[str, Any]:
         return identification.lfw_open_set(given.data, *model, given.cache)
     if given.protocol == "one-shot":
         return identification.lfw_one_shot(given.data, *model, given.cache, given.ways)
+    if given.protocol == "test-people":
+        from training.train import gathered, lesson, of_test_people, read_experiment
+
+        if given.experiment is None:
+            raise DataError("--protocol test-people needs --experiment: a training of config/training, as `train` takes it")
+        archives = [given.data / name for name in ("lfw-rest.tar", "lfw-view2.tar")]
+        return of_test_people(lesson(read_experiment(given.experiment), gathered(archives, given.cache)), model[0])
     if given.cache is None:
         raise DataError(f"--protocol {given.protocol} needs --cache: its faces are seen in many views")
     if given.protocol == "robustness":

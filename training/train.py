@@ -12,7 +12,6 @@ import json
 import logging
 import time
 from collections.abc import Callable, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Annotated, Any, Final, Literal
@@ -31,11 +30,11 @@ from training.backbones import Backbone, backbone
 from training.distil import Views
 from training.distribution import Distribute, Distribution
 from training.evaluate import equal_error_rate, tar_at_fmr
-from training.identification import OneShot, one_shot
+from training.identification import OneShot, cosines, one_shot
 from training.manifest import Side
 from training.prepare import DataError, faces
 from training.run import CHECKPOINT, ExperimentError, Section
-from training.scores import Compare, few_of_each
+from training.scores import Compare, Embed, few_of_each
 
 log = logging.getLogger(__name__)
 
@@ -515,9 +514,7 @@ def carry_out(
 
     The test people are told apart at the threshold that the validation people gave.
     """
-    with ThreadPoolExecutor(1) as detection:  # which takes the way to the network from its thread; workers need theirs
-        named = detection.submit(gathered, data, cache, prepared).result()
-    given = lesson(experiment, named)
+    given = lesson(experiment, gathered(data, cache, prepared))
     steps = train(experiment, given, folder)
     if not Distribution.is_chief(experiment.distribute):
         return {"steps": steps, "judged by": "the first worker"}
@@ -529,3 +526,16 @@ def carry_out(
         result["one_shot"] = asdict(learner.one_shot(given.test))
     (folder / RESULT).write_text(json.dumps(result, indent=2) + "\n")
     return result
+
+
+def of_test_people(given: Lesson, embed: Embed) -> dict[str, Any]:
+    """A model's figures on the people whom an experiment keeps for its test, as `carry_out` gives those of what it trained.
+
+    They are told apart by cosine, at the threshold that the experiment's validation people give the model.
+    """
+    validation = figures(cosines, embed(given.validation.crops), given.validation.people)
+    vectors = embed(given.test.crops)
+    return {
+        "test": asdict(figures(cosines, vectors, given.test.people, validation.threshold)),
+        "one_shot": asdict(one_shot(cosines, vectors, given.test.people, min(_WAYS, len(set(given.test.people))))),
+    }

@@ -20,7 +20,7 @@ keras = pytest.importorskip("keras", reason="needs streamd[training]", exc_type=
 
 from streamd.demo.portraits import OFFICIAL, SPEAKING, STRANGER, Portrait  # noqa: E402
 from streamd.errors import ConfigError  # noqa: E402
-from streamd.values import UInt8  # noqa: E402
+from streamd.values import Float32, UInt8  # noqa: E402
 from streamd.vision.alignment import SIDE  # noqa: E402
 from training import cli  # noqa: E402
 from training import train as module  # noqa: E402
@@ -37,6 +37,7 @@ from training.train import (  # noqa: E402
     figures,
     gathered,
     lesson,
+    of_test_people,
     read_experiment,
     train,
     trained,
@@ -183,6 +184,24 @@ def test_figures_of_faces_that_can_be_counted_by_hand() -> None:
     assert (found.people, found.genuine, found.impostor) == (2, 2, 4)
     assert (found.recall, found.precision, found.f1) == pytest.approx((1 / 2, 1 / 2, 1 / 2))
     assert found.fnmr == 0.5
+
+
+def test_a_model_file_is_judged_on_the_same_test_people() -> None:
+    """One whose embedding is who somebody is tells all apart; one that sees nobody, none."""
+    kept = given()
+    sides = (kept.validation, kept.test)
+    who = {crop.tobytes(): name for side in sides for crop, name in zip(side.crops, side.people, strict=True)}
+    numbers = {name: number for number, name in enumerate(sorted(set(who.values())))}
+
+    def recognised(crops: UInt8) -> Float32:
+        return np.eye(len(numbers), dtype=np.float32)[[numbers[who[crop.tobytes()]] for crop in crops]]
+
+    knowing = of_test_people(kept, recognised)
+    blind = of_test_people(kept, lambda crops: np.ones((len(crops), 1), np.float32))
+
+    assert knowing["test"]["people"] == len(set(kept.test.people))
+    assert (knowing["test"]["f1"], knowing["test"]["fnmr"], knowing["one_shot"]["accuracy"]) == (1.0, 0.0, 1.0)
+    assert (blind["test"]["fnmr"], blind["one_shot"]["accuracy"]) == (1.0, 0.0)
 
 
 def test_the_best_epoch_is_the_one_of_fewest_false_non_matches(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
