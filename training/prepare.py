@@ -14,7 +14,7 @@ import shutil
 import tarfile
 import tempfile
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Final
 
@@ -24,12 +24,13 @@ from numpy.typing import NDArray
 
 from streamd.errors import StreamdError
 from streamd.values import Float32, UInt8
-from streamd.vision.alignment import SIDE, VERSION
+from streamd.vision.alignment import SIDE, VERSION, align
 from streamd.vision.analysis import AnalysedFace, FaceAnalyser
 from training import progress
 
 PICTURES: Final = (".jpg", ".jpeg", ".png")
 _PADDING: Final = 0.35  # of the long side
+_SIDES: Final = [1, 0, 2, 3, 5, 4]  # the detector's key points, those of right and left exchanged
 _GREY: Final = (114, 114, 114)
 _PART: Final = 250  # pictures that are kept together: what a run that is cut off loses at most, of each process
 _JPEG_QUALITY: Final = 80  # a reduced copy is compressed again, as a camera's stream would be
@@ -101,15 +102,36 @@ def decoded(encoded: bytes) -> UInt8 | None:
 def middle_face(analyser: FaceAnalyser, image: UInt8) -> AnalysedFace | None:
     """The face over the middle of a picture (uint8 (H, W, 3) RGB), with landmarks, or None: whom the picture is named after.
 
-    Where there is none it is looked for again with room around the picture: the detector overlooks faces that fill it, and a
-    bystander's must not be taken instead.
+    Where there is none it is looked for again with room around the picture, and mirrored: the detector overlooks faces that
+    fill a picture, the landmarks some that are turned to one side only, and a bystander's must not be taken instead.
     """
-    found = _over_the_middle(analyser, image)
-    if found is None:
-        edge = round(_PADDING * max(image.shape[:2]))
-        padded = cv2.copyMakeBorder(image, edge, edge, edge, edge, cv2.BORDER_CONSTANT, value=_GREY)
-        found = _over_the_middle(analyser, np.asarray(padded, np.uint8))
-    return found
+    edge = round(_PADDING * max(image.shape[:2]))
+    padded = np.asarray(cv2.copyMakeBorder(image, edge, edge, edge, edge, cv2.BORDER_CONSTANT, value=_GREY), np.uint8)
+    for picture in (image, padded):
+        found = _over_the_middle(analyser, picture)
+        if found is not None:
+            return found
+    for picture in (image, padded):
+        found = _over_the_middle(analyser, np.ascontiguousarray(picture[:, ::-1]))
+        if found is not None:
+            return _mirrored_back(found, picture)
+    return None
+
+
+def _mirrored_back(found: AnalysedFace, picture: UInt8) -> AnalysedFace:
+    """A face that was found in the mirrored picture, as it is in the picture."""
+    last = np.float32(picture.shape[1] - 1)
+
+    def back(points: Float32) -> Float32:
+        return np.stack([last - points[:, 0], points[:, 1]], axis=1)
+
+    x0, y0, x1, y1 = found.face.box
+    face = replace(
+        found.face, box=np.array([last - x1, y0, last - x0, y1], np.float32), keypoints=back(found.face.keypoints)[_SIDES]
+    )
+    points = back(found.points)[[1, 0, 2, 4, 3]]
+    quality = replace(found.quality, yaw=-found.quality.yaw, roll=-found.quality.roll)
+    return AnalysedFace(face, points, quality, align(picture, points))
 
 
 def _over_the_middle(analyser: FaceAnalyser, image: UInt8) -> AnalysedFace | None:

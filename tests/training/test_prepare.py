@@ -5,14 +5,22 @@ from __future__ import annotations
 import subprocess
 import sys
 import tarfile
+from collections.abc import Callable
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import cv2
 import numpy as np
 import pytest
 
+from streamd.demo.portraits import OFFICIAL, Portrait
+from streamd.values import UInt8
+from streamd.vision.analysis import AnalysedFace, FaceAnalyser
 from training import cli
-from training.prepare import DataError, pictures, reduced
+from training.prepare import DataError, middle_face, pictures, reduced
+
+if TYPE_CHECKING:
+    from tests.conftest import NetworkThread
 
 
 def picture() -> bytes:
@@ -49,6 +57,40 @@ def test_a_reduced_picture_has_fewer_pixels() -> None:
     assert small.shape == (62, 50, 3)
     assert small.dtype == np.uint8
     assert abs(int(small.mean()) - 90) <= 2
+
+
+class OneSided(FaceAnalyser):
+    """Sees what `analyser` sees, but no face before the picture is mirrored."""
+
+    def __init__(self, analyser: FaceAnalyser, mirrored: UInt8) -> None:
+        self._analyser = analyser
+        self._mirrored = mirrored
+
+    def analyse(self, image: UInt8) -> list[AnalysedFace]:
+        return self._analyser.analyse(image) if np.array_equal(image, self._mirrored) else []
+
+
+def test_a_face_that_is_found_only_in_the_mirrored_picture_is_the_one_of_the_picture(
+    networks: NetworkThread, portrait: Callable[[Portrait], UInt8]
+) -> None:
+    image = portrait(OFFICIAL)[:560, 220:780]
+    mirrored = np.ascontiguousarray(image[:, ::-1])
+
+    direct = networks.call(lambda analyser: middle_face(analyser, image))
+    found = networks.call(lambda analyser: middle_face(OneSided(analyser, mirrored), image))
+
+    assert direct is not None
+    assert found is not None
+    width = direct.face.box[2] - direct.face.box[0]
+    for one, other in (
+        (found.points, direct.points),
+        (found.face.box, direct.face.box),
+        (found.face.keypoints, direct.face.keypoints),
+    ):
+        assert np.abs(one - other).max() < 0.08 * width
+    assert np.abs(found.crop.astype(float) - direct.crop).mean() < 10
+    assert abs(found.quality.yaw - direct.quality.yaw) < 5
+    assert abs(found.quality.roll - direct.quality.roll) < 3
 
 
 def test_data_that_is_not_there_is_one_sentence_and_an_exit_status(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
