@@ -121,8 +121,8 @@ LIMITS: Final = (
     "False matches are not equally frequent for all groups of people: the figures of fairface_* say by how much, at one "
     "threshold for all. The strangers on whom templates are centred were drawn from FairFace's training part, the groups "
     "measured on its validation part.",
-    "View 2 was measured twice. The first time 11 comparisons failed for a face that was not found (accuracy and TAR at FMR 1e-3 "
-    "of pair 0.9933 and 0.9897, of fast 0.9923 and 0.9827); then faces were looked for in the mirrored picture too, as "
+    "View 2 was measured twice. The first time 11 comparisons failed for a face that was not found (accuracy and TAR at FMR "
+    "1e-3 of pair 0.9933 and 0.9897, of fast 0.9923 and 0.9827); then faces were looked for in the mirrored picture too, as "
     "lfw-rest.tar had asked for. Neither network nor calibration was chosen by it.",
     "No name of Labeled Faces in the Wild was trained on: FairFace has no identities. Some of its photographs show people of "
     "that collection all the same: they were looked for by score, and the nearest were the same politicians and an actor.",
