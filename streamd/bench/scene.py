@@ -41,7 +41,7 @@ def clip_file(visits: Sequence[story.Visit], seconds: float) -> Path:
     path = folder / name
     if not path.is_file():
         folder.mkdir(parents=True, exist_ok=True)
-        part = path.with_suffix(".part.mp4")
+        part = path.with_suffix(f".{os.getpid()}.mp4")
         encode(part, story.pictures(portraits.folder(), visits, seconds), story.FPS)
         part.replace(path)
     return path

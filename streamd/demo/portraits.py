@@ -75,6 +75,6 @@ def _fetch(target: Path) -> None:
                 member = bundle.extractfile(f"{_INSIDE}/{portrait.file}")
                 if member is None:
                     raise UnavailableError(f"{_ARCHIVE} lacks {portrait.file}")
-                part = target / f".{portrait.file}"
+                part = target / f".{os.getpid()}.{portrait.file}"
                 part.write_bytes(member.read())
                 part.replace(target / portrait.file)
