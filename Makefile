@@ -13,7 +13,8 @@ demo: $(VENV)/.demo ## Recognise a face in a video stream, from nothing, and end
 	$(BIN)/streamd demo
 
 test: $(VENV)/.test ## Run every test of the default run
-	$(BIN)/python -m pytest
+	$(BIN)/python -m pytest -m 'not slow and not alone' -n 2 --dist loadgroup --no-loadscope-reorder
+	$(BIN)/python -m pytest tests/process -m 'alone and not slow'
 
 check: $(VENV)/.test ## Lint, types, architecture
 	$(BIN)/ruff check .

@@ -31,6 +31,14 @@ Result = TypeVar("Result")
 os.environ["PYTHONPATH"] = environment()["PYTHONPATH"]
 
 
+@pytest.hookimpl(tryfirst=True)
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """With several workers each chapter is one worker's: its tests share servers, and some go on where the last one ended."""
+    for item in items:
+        chapter = "visited" if "visited" in getattr(item, "fixturenames", ()) else item.path.stem
+        item.add_marker(pytest.mark.xdist_group(chapter))
+
+
 class FakeClock:
     """A clock that stands until somebody sleeps on it or turns it; `slept` lists every wait."""
 

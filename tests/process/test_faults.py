@@ -196,6 +196,7 @@ def test_a_second_daemon_in_the_same_state_folder_is_refused(door: Door) -> None
 
 
 @pytest.mark.usefixtures("house")
+@pytest.mark.alone
 def test_a_photo_is_noticed_where_no_inotify_instance_is_left(door: Door, portraits: Path) -> None:
     """Other programs of this user have taken all of them; the folder is looked at every two seconds instead."""
     shutil.rmtree(door.gallery / "Barack Obama")
