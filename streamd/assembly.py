@@ -42,8 +42,11 @@ from streamd.vision.quality import QualityRules
 
 log = logging.getLogger(__name__)
 
-SHIPPED_CARD: Final = Path(__file__).resolve().parent / "models" / "sface.json"
-"""The card of the model that comes with streamd."""
+MODELS: Final = Path(__file__).resolve().parent / "models"
+"""What comes with streamd: a card for each profile, under its name."""
+
+SHIPPED_CARD: Final = MODELS / "pair.json"
+"""The card of the model that is used unless the configuration names another."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -55,10 +58,10 @@ class Model:
     attributes: AttributeModel | None
 
 
-# For a model whose scores nobody has measured for the coach: only all but equal photos are duplicates, and a photo's gain is
-# its distance.
 _ON_THE_WAY: Final = 0.3  # seconds of `max_age` that comparison, decision and hand-over may need
 
+# For a model whose scores nobody has measured for the coach: only all but equal photos are duplicates, and a photo's gain is
+# its distance.
 _UNMEASURED: Final = (0.98, (0.0, 1.0))
 
 
@@ -328,7 +331,7 @@ def vault_folder(config: Config) -> Path:
 
 
 def _card_path(config: Config) -> Path:
-    return config.model.card or SHIPPED_CARD
+    return config.model.card or MODELS / f"{config.model.profile}.json"
 
 
 def open_model(config: Config) -> tuple[Embedder, ModelCard]:

@@ -372,7 +372,10 @@ class QualitySettings(_Section):
 class ModelSettings(_Section):
     """The network that makes templates, and how it is run."""
 
-    card: _Path | None = Field(default=None, description="The card of the model; null: the one that is shipped.")
+    profile: Literal["pair", "fast"] = Field(
+        default="pair", description="The shipped model: pair knows people best, fast is for small boards and many cameras."
+    )
+    card: _Path | None = Field(default=None, description="The card of a model of one's own; null: the profile's.")
     backend: Literal["auto", "litert", "tensorflow"] = Field(default="auto", description="What runs the model.")
     threads: int = Field(default=1, ge=1, le=64, description="Threads of one LiteRT inference.")
     batch_sizes: _BatchSizes = Field(

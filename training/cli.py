@@ -14,7 +14,7 @@ from typing import Any, Final
 from streamd.errors import StreamdError
 
 SHIPPED: Final = Path(__file__).resolve().parent.parent / "streamd" / "models"
-SHIPPED_CARD: Final = SHIPPED / "sface.json"
+SHIPPED_CARD: Final = SHIPPED / "pair.json"
 
 
 _DATA_SETS: Final = "folders with a folder of pictures for each person, or tar files of such"

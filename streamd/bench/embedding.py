@@ -13,31 +13,38 @@ import numpy as np
 from streamd import assembly
 from streamd.bench.kernels import bare_embedding
 from streamd.bench.statistics import quantile, timed
-from streamd.recognition.embedding import open_embedder
+from streamd.recognition.embedding import Backend, open_embedder
+from streamd.values import UInt8
 from streamd.vision.alignment import SIDE
 
-TITLE: Final = "embedding: milliseconds a face by backend, batch and threads"
+TITLE: Final = "embedding: milliseconds a face by model, backend, batch and threads"
 SECONDS: Final = 2.0
 _BATCHES: Final = (1, 2, 4, 8, 16)
+_PROFILES: Final = ("pair", "fast")
 
 
 def measure(seconds: float) -> dict[str, Any]:
-    """Each backend that is installed; `seconds` for each batch size."""
+    """Each shipped model with each backend that is installed; `seconds` for each batch size."""
     crops = [np.random.default_rng(i).integers(0, 256, (SIDE, SIDE, 3)).astype(np.uint8) for i in range(max(_BATCHES))]
-    found: dict[str, Any] = {}
     with tempfile.TemporaryDirectory() as cache:
-        for threads in range(1, min(2, os.cpu_count() or 1) + 1):
-            found[f"litert_threads_{threads}"] = _backend("litert", threads, Path(cache), crops, seconds)
-        call = bare_embedding(assembly.SHIPPED_CARD)
-        samples, cpu = timed(call, seconds)
-        found["bare_litert_threads_1"] = {"1": {"p50_ms": round(quantile(samples, 0.5), 2), "cpu_ms": round(cpu, 2)}}
-        if importlib.util.find_spec("tensorflow") is not None:
-            found["tensorflow"] = _backend("tensorflow", 1, Path(cache), crops, seconds)
+        return {name: _model(assembly.MODELS / f"{name}.json", Path(cache), crops, seconds) for name in _PROFILES}
+
+
+def _model(card: Path, cache: Path, crops: list[UInt8], seconds: float) -> dict[str, Any]:
+    found: dict[str, Any] = {}
+    for threads in range(1, min(2, os.cpu_count() or 1) + 1):
+        found[f"litert_threads_{threads}"] = _backend(card, "litert", threads, cache, crops, seconds)
+    samples, cpu = timed(bare_embedding(card), seconds)
+    found["bare_litert_threads_1"] = {"1": {"p50_ms": round(quantile(samples, 0.5), 2), "cpu_ms": round(cpu, 2)}}
+    if importlib.util.find_spec("tensorflow") is not None:
+        found["tensorflow"] = _backend(card, "tensorflow", 1, cache, crops, seconds)
     return found
 
 
-def _backend(name: Any, threads: int, cache: Path, crops: list[Any], seconds: float) -> dict[str, Any]:
-    embedder = open_embedder(assembly.SHIPPED_CARD, name, threads=threads, batch_sizes=_BATCHES, cache=cache)
+def _backend(
+    card: Path, name: Backend, threads: int, cache: Path, crops: list[UInt8], seconds: float
+) -> dict[str, dict[str, float]]:
+    embedder = open_embedder(card, name, threads=threads, batch_sizes=_BATCHES, cache=cache)
     rows = {}
     for size in _BATCHES:
         batch = crops[:size]

@@ -22,8 +22,8 @@ if TYPE_CHECKING:
     from tests.conftest import NetworkThread
 
 MODELS = Path(__file__).resolve().parents[2] / "streamd" / "models"
-CARD = read_card(MODELS / "sface.json")
-SHIPPED = MODELS / "sface.attributes.json"
+CARD = read_card(MODELS / "pair.json")
+SHIPPED = MODELS / "pair.attributes.json"
 PEOPLE = [OFFICIAL, SPEAKING, STANDING, STRANGER]
 
 
@@ -34,7 +34,7 @@ def rules() -> AttributeModel:
 
 @pytest.fixture(scope="module")
 def embedder() -> Embedder:
-    return open_embedder(MODELS / "sface.json", "litert")
+    return open_embedder(MODELS / "pair.json", "litert")
 
 
 @pytest.fixture(scope="module")
@@ -83,13 +83,13 @@ def test_a_drawing_is_of_the_face_and_not_of_its_light() -> None:
 
 
 def test_rules_of_another_model_are_refused(tmp_path: Path) -> None:
-    with pytest.raises(ModelError, match="made for the model 1bc433f6b6fc, found 000000000000"):
+    with pytest.raises(ModelError, match=f"made for the model {CARD.sha256[:12]}, found 000000000000"):
         read_attributes(SHIPPED, "0" * 64)
 
     broken = json.loads(SHIPPED.read_text())
     broken["glasses"]["weights"] = broken["glasses"]["weights"][1:]
     (tmp_path / "a.json").write_text(json.dumps(broken))
-    with pytest.raises(ModelError, match="must have 832 weights, has 831"):
+    with pytest.raises(ModelError, match="must have 1088 weights, has 1087"):
         read_attributes(tmp_path / "a.json", CARD.sha256)
     with pytest.raises(ModelError, match="cannot be read"):
         read_attributes(tmp_path / "none.json", CARD.sha256)

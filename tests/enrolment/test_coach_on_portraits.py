@@ -23,8 +23,8 @@ if TYPE_CHECKING:
     from tests.conftest import NetworkThread
 
 MODELS = Path(__file__).resolve().parents[2] / "streamd" / "models"
-CARD = read_card(MODELS / "sface.json")
-MEASURED = read_attributes(MODELS / "sface.attributes.json", CARD.sha256)
+CARD = read_card(MODELS / "pair.json")
+MEASURED = read_attributes(MODELS / "pair.attributes.json", CARD.sha256)
 RULES = CoachRules(MEASURED.duplicate, MEASURED.genuine)
 
 Photo = Callable[..., UsablePhoto]
@@ -33,7 +33,7 @@ Photo = Callable[..., UsablePhoto]
 @pytest.fixture(scope="module")
 def photo(networks: NetworkThread, portrait: Callable[[Portrait], UInt8]) -> Photo:
     """Makes a usable photo of a portrait: `photo("obama/2", SPEAKING)`; `copied` saves it smaller and brighter first."""
-    embedder = open_embedder(MODELS / "sface.json", "litert")
+    embedder = open_embedder(MODELS / "pair.json", "litert")
     made = 0
 
     def make(name: str, who: Portrait, *, copied: bool = False) -> UsablePhoto:

@@ -186,7 +186,7 @@ def test_sigterm_ends_in_time_while_camera_and_broker_are_away(door: Door, house
 @pytest.mark.usefixtures("house")
 def test_a_second_daemon_in_the_same_state_folder_is_refused(door: Door) -> None:
     """From the moment on in which the first has begun."""
-    door.start(until="model sface")
+    door.start(until="model pair")
 
     second = door.command("run")
 
@@ -278,7 +278,7 @@ def test_sigterm_ends_in_time_while_photos_are_judged(door: Door, portraits: Pat
     photo = (portraits / OFFICIAL.file).read_bytes()
     for index in range(200):
         (door.gallery / "Barack Obama" / f"{index}.jpg").write_bytes(photo + f"{index}".encode())
-    door.start(until="model sface")
+    door.start(until="model pair")
 
     status, seconds = door.stop()
 

@@ -38,7 +38,7 @@ def test_the_old_model_serves_until_the_gallery_of_the_new_one_is_complete(
         door.await_state(GalleryState, lambda one: one.waiting == 0 and one.templates == 3, "the gallery", within=90)
         before, _ = door.decision("front", Outcome.IDENTIFIED)
         copies = door.state / "models"
-        wait_until(lambda: list(copies.glob("sface-*/card.json")), "a copy of the model")
+        wait_until(lambda: list(copies.glob("pair-*/card.json")), "a copy of the model")
         door.stop()
 
         door.options["model"] = {"card": str(doubled_model(tmp_path / "update"))}

@@ -17,7 +17,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from streamd.assembly import SHIPPED_CARD
+from streamd.assembly import MODELS, SHIPPED_CARD, open_model
 from streamd.errors import ModelError
 from streamd.recognition.card import read_card
 from streamd.recognition.embedding import (
@@ -29,7 +29,10 @@ from streamd.recognition.embedding import (
     open_embedder,
 )
 from streamd.values import Float32, UInt8
+from tests.porch import written_config
+from training.page import page
 
+PROFILES = ("pair", "fast")
 CARD = read_card(SHIPPED_CARD)
 FILE = SHIPPED_CARD.parent / CARD.file
 
@@ -120,7 +123,7 @@ def test_litert_serves_where_there_is_no_gpu_and_tensorflow_is_not_imported(back
 
     done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
 
-    assert done.stdout.split() == [f"sface:{CARD.sha256[:16]}/litert", "False"]
+    assert done.stdout.split() == [f"pair:{CARD.sha256[:16]}/litert", "False"]
 
 
 @needs_tensorflow
@@ -203,10 +206,10 @@ def model(tmp_path: Path) -> Callable[..., Path]:
     [
         ({"file": "missing.tflite"}, "missing.tflite: the model file cannot be read"),
         ({"sha256": "0" * 64}, "expected sha256 0000"),
-        ({"dimension": 384}, "its card says 384 numbers in a template, the file gives (128,)"),
+        ({"dimension": 128}, "its card says 128 numbers in a template, the file gives (384,)"),
         ({"alignment": "arcface5-112/1"}, "takes crops of alignment 'arcface5-112/1', this streamd makes 'arcface5-150/1'"),
-        ({"golden": {**CARD.golden.model_dump(), "vector": [128**-0.5] * 128}}, "gives another template for the drawn face"),
-        ({"golden": {**CARD.golden.model_dump(), "vector": [1.0]}}, "no golden vector of 128 numbers"),
+        ({"golden": {**CARD.golden.model_dump(), "vector": [384**-0.5] * 384}}, "gives another template for the drawn face"),
+        ({"golden": {**CARD.golden.model_dump(), "vector": [1.0]}}, "no golden vector of 384 numbers"),
         ({"calibration": {**CARD.calibration.model_dump(), "correlation": 2}}, "calibration.correlation"),
         ({"name": None}, "no card of a model: name"),
     ],
@@ -252,10 +255,21 @@ def test_every_model_file_is_in_the_notices_with_its_digest() -> None:
             assert hashlib.sha256(file.read_bytes()).hexdigest() in notices
 
 
-def test_the_card_for_people_has_the_figures_of_the_card_for_the_program() -> None:
-    text = (FILE.parent / "README.md").read_text()
-    figures = {figure.name: figure.value for figure in CARD.figures}
+@pytest.mark.parametrize("profile", PROFILES)
+def test_a_profile_is_the_model_of_that_name(tmp_path: Path, profile: str) -> None:
+    embedder, card = open_model(written_config(tmp_path, model={"profile": profile}))
 
+    assert card.name == profile
+    assert embedder.model == f"{profile}:{card.sha256[:16]}/litert"
+
+
+@pytest.mark.parametrize("profile", PROFILES)
+def test_the_cards_for_people_have_the_figures_of_the_card_for_the_program(profile: str) -> None:
+    card = read_card(MODELS / f"{profile}.json")
+    text = (MODELS / "README.md").read_text()
+    figures = {figure.name: figure.value for figure in card.figures}
+
+    assert (MODELS / f"{profile}.md").read_text() == page(card)
     assert f"| {figures['lfw_view2_accuracy']:.4f} (" in text
     assert f"| {figures['lfw_view2_tar_at_fmr_1e-3']:.4f} |" in text
-    assert all(f"- {limit}\n" in text for limit in CARD.limits)
+    assert all(f"- {limit}\n" in text for limit in card.limits)
