@@ -91,6 +91,16 @@ def parser() -> argparse.ArgumentParser:
     learn.add_argument("--cache", type=Path, help="folder where crops are kept for the next run")
     learn.add_argument("--run", type=Path, required=True, help="folder of the run: checkpoints, best epoch, log, result")
     learn.set_defaults(run_command=_train)
+    forms = commands.add_parser("export", help="write what a training made in every form in which networks are run elsewhere")
+    forms.add_argument("--run", type=Path, required=True, help="folder of a training that has ended")
+    forms.add_argument(
+        "--data", type=Path, required=True, help="people's pictures on which each form is held against the network"
+    )
+    forms.add_argument("--cache", type=Path, help="folder where crops are kept for the next run")
+    forms.add_argument("--faces", type=int, default=300, help="how many of them (default: %(default)s)")
+    forms.add_argument("--out", type=Path, required=True, help="folder of the files")
+    forms.add_argument("--json", action="store_true", help="print JSON")
+    forms.set_defaults(run_command=_export)
     beside = commands.add_parser("report", help="measure models beside each other, and write a page with plots about them")
     beside.add_argument("--models", type=Path, nargs="+", required=True, help="cards, .tflite files, teachers' .onnx files")
     beside.add_argument("--data", type=Path, required=True, help="folder with lfw-rest.tar")
@@ -214,6 +224,18 @@ def _train(given: argparse.Namespace) -> dict[str, Any]:
     from training.train import carry_out, read_experiment
 
     return carry_out(read_experiment(given.experiment), given.data, given.cache, given.run, given.manifest)
+
+
+def _export(given: argparse.Namespace) -> dict[str, Any]:
+    from training.forms import write
+    from training.prepare import DataError, faces
+    from training.train import trained_network
+
+    found = faces(given.data, given.cache)
+    crops = found.crops[found.good][:: max(1, int(found.good.sum()) // given.faces)][: given.faces]
+    if len(crops) < 16:
+        raise DataError(f"{given.data}: {len(crops)} good faces, expected 16 or more, to hold each form against the network")
+    return write(trained_network(given.run), crops, given.out)
 
 
 def _evaluate(given: argparse.Namespace) -> dict[str, Any]:

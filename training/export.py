@@ -7,6 +7,7 @@ quantised by LiteRT as it runs ("dynamic range"), so no calibration pictures are
 
 from __future__ import annotations
 
+import contextlib
 import tempfile
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
@@ -64,14 +65,8 @@ def litert(model: keras.Model, int8_layers: str | None = None, float16_layers: s
     convolutions whose weights are kept in half the bytes and become float32 as LiteRT starts. All others keep float32, as small
     operations always do.
     """
-    archive = keras.export.ExportArchive()
-    archive.track(model)
-    given = tf.TensorSpec((None, *model.input_shape[1:]), tf.float32, name="crops")
-    # Without `training=False` the batch norms would be exported as in training and normalise by the batch they are given.
-    archive.add_endpoint("serve", lambda crops: model(crops, training=False), input_signature=[given])
-    with tempfile.TemporaryDirectory() as folder:
-        archive.write_out(f"{folder}/saved", verbose=False)
-        whole = bytes(tf.lite.TFLiteConverter.from_saved_model(f"{folder}/saved").convert())
+    with converter(model) as conversion:
+        whole = bytes(conversion.convert())
     if int8_layers is None and float16_layers is None:
         return whole
     quantiser = Quantizer(whole)
@@ -92,20 +87,34 @@ def litert(model: keras.Model, int8_layers: str | None = None, float16_layers: s
     return bytes(quantiser.quantize().quantized_model)
 
 
-def run_litert(file: Path, threads: int = 1) -> Callable[[UInt8], Float32]:
-    """The exported file as a function of uint8 (N, 150, 150, 3), run one crop at a time as the daemon does."""
+@contextlib.contextmanager
+def converter(model: keras.Model) -> Iterator[tf.lite.TFLiteConverter]:
+    """What makes a .tflite file of the model, with a free batch dimension."""
+    archive = keras.export.ExportArchive()
+    archive.track(model)
+    given = tf.TensorSpec((None, *model.input_shape[1:]), tf.float32, name="crops")
+    # Without `training=False` the batch norms would be exported as in training and normalise by the batch they are given.
+    archive.add_endpoint("serve", lambda crops: model(crops, training=False), input_signature=[given])
+    with tempfile.TemporaryDirectory() as folder:
+        archive.write_out(f"{folder}/saved", verbose=False)
+        yield tf.lite.TFLiteConverter.from_saved_model(f"{folder}/saved")
+
+
+def run_litert(file: Path, threads: int = 1, at_once: int = 1) -> Callable[[UInt8], Float32]:
+    """The exported file as a function of crops, uint8 (N, 150, 150, 3), run `at_once` at a time, of which N is a multiple."""
     from ai_edge_litert.interpreter import Interpreter
 
     interpreter = Interpreter(model_path=str(file), num_threads=threads)
-    interpreter.allocate_tensors()
     given, result = interpreter.get_input_details()[0]["index"], interpreter.get_output_details()[0]["index"]
+    interpreter.resize_tensor_input(given, (at_once, SIDE, SIDE, 3))
+    interpreter.allocate_tensors()
 
-    def one(crop: UInt8) -> Float32:
-        interpreter.set_tensor(given, crop[np.newaxis].astype(np.float32))
+    def some(crops: UInt8) -> Float32:
+        interpreter.set_tensor(given, crops.astype(np.float32))
         interpreter.invoke()
-        return np.asarray(interpreter.get_tensor(result)[0], np.float32)
+        return np.array(interpreter.get_tensor(result), np.float32)
 
-    return lambda crops: np.stack([one(crop) for crop in crops])
+    return lambda crops: np.concatenate([some(crops[start : start + at_once]) for start in range(0, len(crops), at_once)])
 
 
 @dataclass(frozen=True, slots=True)

@@ -507,6 +507,17 @@ def trained(folder: Path) -> Learner:
     return learner
 
 
+def trained_network(folder: Path) -> keras.Model:
+    """The network of a run's best epoch, computing in float32 whatever it was trained in. Raises ExperimentError: see above."""
+    network = trained(folder).network
+    experiment = Experiment.model_validate_json((folder / EXPERIMENT).read_bytes())
+    if experiment.precision == "float32":
+        return network
+    exact = backbone(experiment.backbone, experiment.embedding)
+    exact.set_weights(network.get_weights())
+    return exact
+
+
 def carry_out(
     experiment: Experiment, data: Sequence[Path], cache: Path | None, folder: Path, prepared: Path | None = None
 ) -> dict[str, Any]:

@@ -41,6 +41,7 @@ from training.train import (  # noqa: E402
     read_experiment,
     train,
     trained,
+    trained_network,
 )
 
 SHIPPED = Path(__file__).parents[2] / "config" / "training"
@@ -287,6 +288,26 @@ def test_what_was_trained_can_be_used_from_its_folder_alone(tmp_path: Path) -> N
     assert all((np.asarray(a) == np.asarray(b)).all() for a, b in zip(alone.weights, known.weights, strict=True))
     with pytest.raises(ExperimentError, match="holds no training whose first epoch has ended"):
         trained(tmp_path / "nothing")
+
+
+def test_what_was_trained_in_half_precision_computes_in_whole_once_it_is_exported(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def of_policy(_: str, __: int, policy: str = "float32", ___: bool = False) -> Any:
+        before = keras.config.dtype_policy()
+        keras.config.set_dtype_policy(policy)
+        made = tiny()
+        keras.config.set_dtype_policy(before)
+        return made
+
+    monkeypatch.setattr(module, "backbone", of_policy)
+    train(experiment(precision="mixed_bfloat16"), given(), tmp_path)
+
+    network = trained_network(tmp_path)
+
+    assert {layer.compute_dtype for layer in network.layers} == {"float32"}
+    weights = zip(network.get_weights(), trained(tmp_path).network.get_weights(), strict=True)
+    assert all((one == other).all() for one, other in weights)
 
 
 def _run(folder: Path, epochs: int) -> None:
