@@ -239,13 +239,15 @@ class Visits:
 
     def model_changed(self, gallery: Gallery, calibration: Calibration) -> None:
         """A gallery of another model is in force: the evidence of every visit begins anew, since no two of their templates can
-        be compared. What was said stands while its subject is enrolled.
+        be compared. What was said stands while its subject is enrolled, until looks by the new model say somebody else.
         """
         self._gallery, self._calibration = gallery, calibration
         for visit in self._open:
             visit.comparisons, visit.before, visit.foreign = [], [], 0
             if visit.decision is not None and not self._stands(visit.decision):
                 visit.decision, visit.told = None, False
+            elif visit.decision is not None and visit.decision.subject is not None and visit.left is None:
+                visit.left = (visit.last_seen, visit.last_wall)  # that the track went over to another would not be noticed now
 
     def tick(self, now: float) -> tuple[list[Announcement], list[Departure]]:
         """End what has been out of view for long enough; a visit without a decision gets one."""

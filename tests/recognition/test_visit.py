@@ -928,6 +928,17 @@ def test_a_visit_begins_its_evidence_anew_when_another_model_takes_over() -> Non
     assert (door.said[0].decision.frames_used, door.said[0].gallery_generation) == (3, 2)
 
 
+def test_whoever_takes_over_a_track_while_another_model_takes_over_is_named_too() -> None:
+    """The looks that would tell them from whom the track showed before are of the model before."""
+    door = Door().shows(1.0, {1: "anna"})
+    door.visits.model_changed(by_another_model(), Shifted())
+    door.model = "another"
+
+    door.shows(1.0, {1: "anna"})  # whom the new model knows as Ben
+
+    assert door.outcomes() == [(1, "anna"), (2, "ben")]
+
+
 def test_a_template_of_the_model_before_counts_for_nothing() -> None:
     door = Door()
     door.visits.model_changed(by_another_model(), Shifted())
