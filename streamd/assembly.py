@@ -10,9 +10,9 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from pathlib import Path
-from typing import Final
+from typing import Final, get_args
 
-from streamd.config import Config
+from streamd.config import Config, Profile
 from streamd.credentials import redact
 from streamd.enrolment.attributes import AttributeModel, read_attributes
 from streamd.enrolment.coach import Coach, CoachRules
@@ -43,7 +43,9 @@ from streamd.vision.quality import QualityRules
 log = logging.getLogger(__name__)
 
 MODELS: Final = Path(__file__).resolve().parent / "models"
-"""What comes with streamd: a card for each profile, under its name."""
+"""What comes with streamd: a card for each of the profiles, under its name."""
+
+PROFILES: Final[tuple[str, ...]] = get_args(Profile)
 
 SHIPPED_CARD: Final = MODELS / "pair.json"
 """The card of the model that is used unless the configuration names another."""
@@ -214,7 +216,7 @@ def open_predecessor(config: Config, model: Model, *, read_only: bool = False) -
     if found is None or found.model == model.embedder.model or not templates:
         return None
     try:
-        card_path, backend = copy_of(config.state / "models", found.model)
+        card_path, backend = copy_of(config.state / "models", found.model, map(_shipped, PROFILES))
         settings = config.model
         embedder = open_embedder(card_path, backend, settings.threads, config.state / "models", settings.batch_sizes)
         return Model(embedder, read_card(card_path).calibration, _attributes(card_path))
@@ -315,8 +317,8 @@ def seal(config: Config, *, make_key: bool = True) -> Seal:
 
 
 def models_at_hand(config: Config) -> set[str]:
-    """The configured model and those that there is a copy of, as templates are marked, without the backend."""
-    cards = [_card_path(config), *(config.state / "models").glob("*/card.json")]
+    """The configured model, the shipped ones and those with a copy, as templates are marked, without the backend."""
+    cards = [_card_path(config), *map(_shipped, PROFILES), *(config.state / "models").glob("*/card.json")]
     return {f"{card.name}:{card.sha256[:16]}" for card in map(read_card, cards)}
 
 
@@ -331,7 +333,11 @@ def vault_folder(config: Config) -> Path:
 
 
 def _card_path(config: Config) -> Path:
-    return config.model.card or MODELS / f"{config.model.profile}.json"
+    return config.model.card or _shipped(config.model.profile)
+
+
+def _shipped(profile: str) -> Path:
+    return MODELS / f"{profile}.json"
 
 
 def open_model(config: Config) -> tuple[Embedder, ModelCard]:

@@ -369,10 +369,13 @@ class QualitySettings(_Section):
         return _at_least(brightest, "min_brightness", info)
 
 
+Profile = Literal["pair", "fast"]
+
+
 class ModelSettings(_Section):
     """The network that makes templates, and how it is run."""
 
-    profile: Literal["pair", "fast"] = Field(
+    profile: Profile = Field(
         default="pair", description="The shipped model: pair knows people best, fast is for small boards and many cameras."
     )
     card: _Path | None = Field(default=None, description="The card of a model of one's own; null: the profile's.")

@@ -20,14 +20,13 @@ from streamd.vision.alignment import SIDE
 TITLE: Final = "embedding: milliseconds a face by model, backend, batch and threads"
 SECONDS: Final = 2.0
 _BATCHES: Final = (1, 2, 4, 8, 16)
-_PROFILES: Final = ("pair", "fast")
 
 
 def measure(seconds: float) -> dict[str, Any]:
     """Each shipped model with each backend that is installed; `seconds` for each batch size."""
     crops = [np.random.default_rng(i).integers(0, 256, (SIDE, SIDE, 3)).astype(np.uint8) for i in range(max(_BATCHES))]
     with tempfile.TemporaryDirectory() as cache:
-        return {name: _model(assembly.MODELS / f"{name}.json", Path(cache), crops, seconds) for name in _PROFILES}
+        return {name: _model(assembly.MODELS / f"{name}.json", Path(cache), crops, seconds) for name in assembly.PROFILES}
 
 
 def _model(card: Path, cache: Path, crops: list[UInt8], seconds: float) -> dict[str, Any]:

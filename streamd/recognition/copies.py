@@ -51,19 +51,23 @@ def keep_copy(folder: Path, card_path: Path) -> bool:
     return True
 
 
-def copy_of(folder: Path, model: str) -> tuple[Path, Backend]:
+def copy_of(folder: Path, model: str, shipped: Iterable[Path] = ()) -> tuple[Path, Backend]:
     """The card of the copy of a model, by what its templates are marked with (`Embedder.model`), and the backend it ran in.
 
-    Raises ModelError where there is no copy.
+    shipped: cards of models that are there without a copy. Raises ModelError where it is neither of them nor has a copy.
     """
     parts = _MODEL.fullmatch(model)
     if parts is None or parts[3] not in get_args(Backend):
         raise ModelError(f"{model!r} names no model of a file")
-    path = folder / f"{parts[1]}-{parts[2]}" / _CARD
-    if not path.is_file():
-        raise ModelError(f"{path.parent}: there is no copy of it")
     backend: Backend = parts[3]  # type: ignore[assignment]  # one of them, as was just asked
-    return path, backend
+    path = folder / f"{parts[1]}-{parts[2]}" / _CARD
+    if path.is_file():
+        return path, backend
+    for one in shipped:
+        card = read_card(one)
+        if (card.name, card.sha256[:16]) == parts.group(1, 2):
+            return one, backend
+    raise ModelError(f"{path.parent}: there is no copy of it")
 
 
 def drop_copies(folder: Path, but: Iterable[str]) -> None:

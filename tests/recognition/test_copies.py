@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from streamd.assembly import SHIPPED_CARD
 from streamd.errors import ModelError
 from streamd.recognition.copies import copy_of, drop_copies, keep_copy
 from streamd.recognition.embedding import golden_crop, open_embedder
@@ -48,7 +49,11 @@ def test_copies_of_other_models_and_halves_of_a_copy_are_removed_and_nothing_els
     assert [one.name for one in tmp_path.iterdir()] == ["sface-0123-1-tf2.21"]
 
 
+def test_a_model_that_is_shipped_needs_no_copy(card: Path, tmp_path: Path) -> None:
+    assert copy_of(tmp_path, open_embedder(card).model, [SHIPPED_CARD, card]) == (card, "litert")
+
+
 @pytest.mark.parametrize("model", ["stub", "sface:0123456789abcdef/litert", "../x:0123456789abcdef/litert", "a:b/c"])
 def test_what_has_no_copy_is_said(model: str, tmp_path: Path) -> None:
     with pytest.raises(ModelError):
-        copy_of(tmp_path, model)
+        copy_of(tmp_path, model, [SHIPPED_CARD])

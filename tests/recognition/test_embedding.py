@@ -17,7 +17,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from streamd.assembly import MODELS, SHIPPED_CARD, open_model
+from streamd.assembly import MODELS, PROFILES, SHIPPED_CARD, open_model
 from streamd.errors import ModelError
 from streamd.recognition.card import read_card
 from streamd.recognition.embedding import (
@@ -32,7 +32,6 @@ from streamd.values import Float32, UInt8
 from tests.porch import written_config
 from training.page import page
 
-PROFILES = ("pair", "fast")
 CARD = read_card(SHIPPED_CARD)
 FILE = SHIPPED_CARD.parent / CARD.file
 
