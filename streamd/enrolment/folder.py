@@ -242,6 +242,8 @@ class EnrolmentFolder:
         self._basis = hashlib.sha256(rules.basis.encode()).hexdigest()
         self._known: dict[str, Row | _Passing] = {}
         self._older: tuple[Row, ...] = ()
+        self._followed: dict[str, Row] = {}
+        """The rows of the folder of another model that this one is to follow, by photo."""
         self._settings: dict[str, _Settings] = {}
         self._arrived: frozenset[str] = frozenset()
         """The people whose folders were not there at the look before."""
@@ -303,7 +305,7 @@ class EnrolmentFolder:
         settled = self._read_settings(listing.people) or (listing.loose, listing.misnamed) != (self._loose, self._misnamed)
         self._loose, self._misnamed = listing.loose, listing.misnamed
         plan = self._plan(listing)
-        judged, on_their_way = self._judge(plan.todo, out_of_time)
+        judged, on_their_way = self._judge(plan, out_of_time)
         waiting = len(plan.todo) - len(judged) - on_their_way
         settles_in = self._still_written.settles_in
         if on_their_way and settles_in is None:
@@ -355,6 +357,10 @@ class EnrolmentFolder:
         if settings is not None:
             return settings.name
         return next((row.name for row in self._rows() if row.subject == who), who)
+
+    def follow(self, rows: Iterable[Row]) -> None:
+        """What the folder that this one is to follow knows: its photos keep their seniority, and the day of their enrolment."""
+        self._followed = {row.photo: row for row in rows}
 
     def forget(self, who: str) -> None:
         """Take a subject out of the gallery and the vault, whatever lies in the folder. Raises GalleryError."""
@@ -533,7 +539,12 @@ class EnrolmentFolder:
         """
         now = max(self._arrivals.values(), default=0) + 1
         self._arrivals = {file.photo: self._arrivals.get(file.photo, now) for file in todo}
-        return tuple(sorted(todo, key=lambda file: -self._arrivals[file.photo]))
+        return tuple(sorted(todo, key=lambda file: (-self._arrivals[file.photo], -self._sequence(file.photo))))
+
+    def _sequence(self, photo: str) -> int:
+        """Of a photo that is judged again: junior ones first, so that the coach need not be told of many others each time."""
+        known = self._known.get(photo)
+        return known.sequence if isinstance(known, Row) else 0
 
     def _name_lost(self, gone: Iterable[str], judged: Mapping[str, Row | _Passing]) -> None:
         """Say whose templates are deleted that no photo brings back."""
@@ -603,19 +614,26 @@ class EnrolmentFolder:
             return PhotoReason.NAME_TAKEN
         return None if self._may_use(file.subject) else PhotoReason.NO_CONSENT
 
-    def _judge(self, todo: Sequence[PhotoFile], out_of_time: Callable[[], bool]) -> tuple[dict[str, Row | _Passing], int]:
+    def _judge(self, plan: _Plan, out_of_time: Callable[[], bool]) -> tuple[dict[str, Row | _Passing], int]:
         """Verdicts while there is time, and how many photos turned out to be still on their way."""
-        known = (*self._older, *self._rows()) if todo else ()
+        known = (*self._older, *self._rows()) if plan.todo else ()
         by_digest = {row.digest: row for row in known if row.size != _OUTDATED}
-        sequence = max((row.sequence for row in known), default=0)
+        taken = {row.sequence: row.photo for row in self._rows()}
+        sequence = max((row.sequence for row in (*known, *self._followed.values())), default=0)
+        left = {row.digest: row for row in map(self._known.get, plan.gone) if isinstance(row, Row)}
         judged: dict[str, Row | _Passing] = {}
         on_their_way = 0
-        for file in todo:
+        for file in plan.todo:
             if out_of_time():
                 break
             found = self._verdict(file, by_digest, sequence + 1)
             if isinstance(found, Row):
-                sequence += 1
+                before = self._before(found, left)
+                if before is not None and taken.get(before.sequence, file.photo) in (file.photo, before.photo):
+                    found = dataclasses.replace(found, sequence=before.sequence, enrolled=before.enrolled)
+                    left.pop(found.digest, None)
+                taken[found.sequence] = file.photo
+                sequence = max(sequence, found.sequence)
                 by_digest.setdefault(found.digest, found)
                 copied_slowly = PhotoReason.TRUNCATED in found.reasons and self._still_written.age(file) < _TRUNCATED_GRACE_NS
                 if copied_slowly:
@@ -623,6 +641,14 @@ class EnrolmentFolder:
                     continue
             judged[file.photo] = found
         return judged, on_their_way
+
+    def _before(self, row: Row, left: Mapping[str, Row]) -> Row | None:
+        """The same photo as it was known before: touched, judged by other rules or another model, or under a name that went.
+
+        It stays as senior as it was, or a photo that was out because it looks like this one would take its place.
+        """
+        candidates = (self._known.get(row.photo), self._followed.get(row.photo), left.get(row.digest))
+        return next((one for one in candidates if isinstance(one, Row) and one.digest == row.digest), None)
 
     def _verdict(self, file: PhotoFile, by_digest: Mapping[str, Row], sequence: int) -> Row | _Passing:
         reason = self._unused_for(file)
@@ -667,7 +693,11 @@ class EnrolmentFolder:
         self._known.update(judged)
         self._older = ()
         new = list(_usable(row for row in judged.values() if isinstance(row, Row)))
-        changed = self._coach.change(leaving, new) if leaving or new else frozenset()
+        lowest = min((one.sequence for one in new), default=0)
+        above = (row for row in self._rows() if row.photo not in judged and row.sequence > lowest)
+        junior = list(_usable(above)) if new else []  # the coach takes photos in the order of their seniority alone
+        away = (*leaving, *(one.photo for one in junior))
+        changed = self._coach.change(away, [*new, *junior]) if away or new else frozenset()
         moved = set()  # a number that moved a little is written beside the photo; only another verdict is news
         for photo in changed.union(one.photo for one in new):
             row = self._known.get(photo)

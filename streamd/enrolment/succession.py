@@ -59,6 +59,7 @@ class Succession:
         first, self._begun = not self._begun, True
         if not first and (found.enrolment.waiting or found.enrolment.problem is not None):
             return self._with(found, successor.enrolment.waiting, None)
+        successor.follow(self.serving.rows)
         # It is loaded at once, before anybody asks for something to be forgotten.
         coming = successor.refresh(now_ns, settle_ns, (lambda: True) if first else out_of_time)
         if coming.enrolment.waiting or coming.enrolment.problem is not None or found.enrolment.waiting:

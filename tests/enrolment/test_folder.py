@@ -625,6 +625,32 @@ def test_a_quarantined_photo_is_used_when_the_reason_for_it_goes(home: Home) -> 
     assert home.sidecar("bea/1.jpg")["used"] is True
 
 
+@pytest.mark.parametrize("how", ["touched", "other bounds", "renamed", "moved"])
+def test_a_photo_that_is_judged_again_stays_as_senior_as_it_was(home: Home, how: str) -> None:
+    """One that was out since it looks like this one must not take its place: the door would call one by the other's name."""
+    path = home.drop("zed/1.jpg", "is 0, young")
+    home.look()
+    came, home.now = home.now, home.now + timedelta(days=1)
+    home.drop("aaa/1.jpg", "is 0, old")
+    assert home.look().gallery.photos == ("zed/1.jpg",)
+
+    home.now += timedelta(days=1)
+    if how == "touched":
+        path.chmod(0o600)
+    elif how == "other bounds":
+        home.rules = replace(home.rules, basis="bounds of tomorrow")
+        home.start()
+    elif how == "renamed":
+        path.rename(path.with_name("2.jpg"))
+    else:
+        path.parent.rename(home.photos / "zoe")
+    seen = home.look()
+
+    (photo,) = seen.gallery.photos
+    assert photo == {"renamed": "zed/2.jpg", "moved": "zoe/1.jpg"}.get(how, "zed/1.jpg")
+    assert [row.enrolled for row in home.folder.rows if row.photo == photo] == [came]
+
+
 def test_the_same_picture_twice_is_judged_once_and_used_once(home: Home) -> None:
     home.drop("anna/1.jpg", "is 3")
     home.drop("anna/copy.jpg", "is 3")

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import shutil
 from dataclasses import replace
+from datetime import timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -97,6 +98,24 @@ def test_the_old_gallery_is_there_at_once_and_whole_until_the_new_one_is(house: 
     assert [one.gallery.generation for one in seen][-1] > seen[0].gallery.generation
     assert (house.old.judged, len(house.new.judged)) == ([], 5)
     assert int(seen[-1].gallery.templates[0].argmax()) == DIMENSION - 1
+
+
+@pytest.mark.parametrize("most", [1, 1000])
+def test_whoever_was_first_is_the_senior_one_by_the_new_model_too(tmp_path: Path, most: int) -> None:
+    """Or everybody's look-alike who stands before them in the alphabet would take their place."""
+    house = House(tmp_path)
+    house.drop("zed/1.jpg", "is 0, young")
+    house.look()
+    house.drop("aaa/1.jpg", "is 0, old")
+    assert house.look().gallery.photos == ("zed/1.jpg",)
+    came, house.now = house.now, house.now + timedelta(days=1)
+    house.update()
+
+    while (seen := house.slice(most).enrolment).gallery.model == OLD:
+        assert seen.gallery.photos == ("zed/1.jpg",)
+
+    assert in_force(seen) == (NEW, ("zed/1.jpg",))
+    assert {row.enrolled for row in house.both.serving.rows} == {came}
 
 
 def test_killed_in_the_middle_it_goes_on_where_it_was_and_the_old_one_serves_again(house: House) -> None:
