@@ -72,7 +72,12 @@ PART: Final = 4 << 20
 
 
 class PersonalStore(Protocol):
-    """A place that keeps something of people. Errors of the disk are raised as OSError."""
+    """A place that keeps something of people. Errors of the disk are raised as OSError.
+
+    grows: whether the daemon adds to it while somebody stands at the door.
+    """
+
+    grows: bool
 
     def forget(self, person: Person) -> list[str]:
         """Delete everything of a person; what was deleted, in words."""
@@ -152,10 +157,12 @@ def forget(
     """Delete a person from every store, then search every file of the state for their name and templates.
 
     gallery: the enrolment folder. others: what everybody else is called, see `others`. Raises GalleryError where something
-    cannot be deleted.
+    cannot be deleted; it can be asked again then, and after a kill, for photos and templates, by which a person is found, go
+    last. What grows meanwhile is emptied once more after them.
     """
     removed: list[str] = []
-    for store in stores:
+    growing, lasting = ([store for store in stores if store.grows is grows] for grows in (True, False))
+    for store in (*growing, *lasting, *growing):
         try:
             removed += store.forget(person)
         except OSError as error:
@@ -213,6 +220,8 @@ def part(document: bytes | Path, start: int) -> bytes:
 class PhotoStore:
     """The photos, sidecars and settings in a person's folder."""
 
+    grows = False
+
     def __init__(self, folder: Path) -> None:
         self._folder = folder
 
@@ -237,6 +246,8 @@ class PhotoStore:
 
 class TemplateStore:
     """The rows of a vault: templates, verdicts and settings. file: what they are handed out as."""
+
+    grows = False
 
     def __init__(self, folder: EnrolmentFolder, file: str = "templates.json") -> None:
         self._folder = folder
@@ -271,6 +282,8 @@ class TemplateStore:
 class UnknownStore:
     """Visits of strangers that look like the person."""
 
+    grows = True
+
     def __init__(self, unknown: UnknownVisits) -> None:
         self._unknown = unknown
 
@@ -292,6 +305,8 @@ class UnknownStore:
 
 class PictureStore:
     """Annotated pictures of decisions (`debug.pictures`), which are named by whom they show."""
+
+    grows = True
 
     def __init__(self, folder: Path) -> None:
         self._folder = folder
