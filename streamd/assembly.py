@@ -198,7 +198,7 @@ def open_enrolment(
         folder_rules,
         model=model.embedder.model,
         dimension=model.embedder.dimension,
-        seen=config.state / "gallery.seen",
+        seen=gallery_seen(config),
         utc=utc,
     )
 
@@ -300,7 +300,7 @@ def open_unknown(config: Config, model: Model) -> UnknownVisits | None:
 
 
 def personal_stores(config: Config, kept: Kept) -> list[PersonalStore]:
-    """Every place that keeps something of people, in the order in which it is deleted: templates after their photos."""
+    """Every place that keeps something of people; templates after their photos, as they are deleted."""
     stores: list[PersonalStore] = [PhotoStore(config.gallery_folder), TemplateStore(kept.folder)]
     if kept.successor is not None:
         stores.append(TemplateStore(kept.successor, "templates-of-the-next-model.json"))
@@ -325,6 +325,11 @@ def models_at_hand(config: Config) -> set[str]:
 def open_vault(config: Config, *, make_key: bool = True) -> Vault:
     """The vault of the gallery in force. make_key: not where nothing is written. Raises GalleryError."""
     return Vault(vault_folder(config), seal(config, make_key=make_key))
+
+
+def gallery_seen(config: Config) -> Path:
+    """Where it is written which folder the enrolment folder was."""
+    return config.state / "gallery.seen"
 
 
 def vault_folder(config: Config) -> Path:

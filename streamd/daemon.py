@@ -651,7 +651,7 @@ class Daemon:
             raise GalleryError(f"there is no camera {camera!r}; there are: {', '.join(self.health)}")
         if not health.enabled or health.failure is not None:
             raise GalleryError(f"the camera {camera} gives no picture: {health.sentence or 'it is disabled'}")
-        person = person_folder(self._config.gallery_folder, who, name)
+        person = person_folder(self._config.gallery_folder, assembly.gallery_seen(self._config), who, name)
         return self.guides.begin(subject_id(person), person, camera, self._clock.monotonic())
 
     def _gathered(self, guided: Guided, result: Result[Frame]) -> None:

@@ -119,7 +119,7 @@ def _unknown_assign(kept: Kept, config: Config, asked: Mapping[str, Any]) -> Ans
     photos = kept.unknown.photos(visitor) if kept.unknown is not None else ()
     if not photos or kept.unknown is None:
         raise GalleryError(f"no unknown visitor {visitor!r} is kept; `streamd unknown` lists them")
-    person = person_folder(config.gallery_folder, who, None if name is None else str(name))
+    person = person_folder(config.gallery_folder, assembly.gallery_seen(config), who, None if name is None else str(name))
     for photo in photos:
         drop(config.gallery_folder / person, photo.name, photo.data)
     removed = kept.unknown.forget(visitor)
@@ -301,7 +301,7 @@ def enrol(config: Config, who: str, files: Sequence[Path], name: str | None = No
     """Put photos into a person's folder, made if it is not there, and wait for the verdicts; name: as they are to be shown.
     Raises GalleryError.
     """
-    place = person_folder(config.gallery_folder, who, name)
+    place = person_folder(config.gallery_folder, assembly.gallery_seen(config), who, name)
     photos = [_copy(config.gallery_folder / place, file) for file in files]
     names = [f"{place}/{photo}" for photo in photos]
     if not _is_running(config):

@@ -122,8 +122,11 @@ class Service:
         """A person by a photo in the message, or guided before a camera."""
         payload = command.payload
         who, camera, photo = payload.get("subject"), payload.get("camera"), payload.get("photo")
-        if payload.keys() - {"subject", "camera", "photo", "name"} or (camera is None) == (photo is None):
+        if payload.keys() - {"subject", "camera", "photo", "name"}:
             return _not_understood(command, ("subject", "camera", "photo", "name"))
+        if (camera is None) == (photo is None):
+            both = "both" if camera is not None else "neither"
+            return command.refused(f"expected a camera or a photo, found {both}", Refusal.INVALID_PAYLOAD)
         if not all(isinstance(one, str) for one in (who, camera or photo, payload.get("name", ""))):
             return command.refused("expected text for subject, camera, photo and name", Refusal.INVALID_PAYLOAD)
         try:
@@ -134,7 +137,7 @@ class Service:
             suffix = Path(payload.get("name") or "photo.jpg").suffix.lower()
             if suffix not in SUFFIXES:
                 return command.refused(f"expected a name of a photo, such as a.jpg, found {suffix!r}", Refusal.INVALID_PAYLOAD)
-            person = person_folder(self._config.gallery_folder, str(who))
+            person = person_folder(self._config.gallery_folder, assembly.gallery_seen(self._config), str(who))
             dropped = drop(self._config.gallery_folder / person, payload.get("name") or "mqtt.jpg", data)
         except binascii.Error as error:
             return command.refused(f"photo: expected base64 ({error})", Refusal.INVALID_PAYLOAD)

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import contextlib
 import errno
 import io
 import json
 import os
+from concurrent.futures import ThreadPoolExecutor
 from datetime import timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -254,16 +256,68 @@ def test_a_photo_is_dropped_under_a_name_that_can_be_told_and_over_no_other(tmp_
     assert (tmp_path / "a.jpg").read_bytes() == b"one"
 
 
+def test_photos_of_one_name_that_are_dropped_at_once_are_all_there(tmp_path: Path) -> None:
+    photos = [b"%d" % number for number in range(24)]
+
+    with ThreadPoolExecutor(8) as pool:
+        names = list(pool.map(lambda data: drop(tmp_path, "a.jpg", data), photos))
+
+    assert [(tmp_path / name).read_bytes() for name in names] == photos
+    assert len(list(tmp_path.iterdir())) == 24
+
+
+@pytest.mark.parametrize("name", ["写" * 100 + ".jpg", "a\0b.jpg", "a\x1b[31m.jpg"])
+def test_a_photo_whose_name_no_file_can_have_is_dropped_under_another(tmp_path: Path, name: str) -> None:
+    chosen = drop(tmp_path, name, b"one")
+
+    assert chosen.endswith(".jpg")
+    assert (tmp_path / chosen).read_bytes() == b"one"
+
+
+@pytest.mark.parametrize("empty", [True, False])
+def test_nobody_is_put_where_a_disk_is_not_mounted(home: Home, empty: bool) -> None:
+    """Their folder would be taken for the whole gallery, and everybody else would be gone."""
+    home.drop("anna/1.png", "is 0")
+    home.look()
+    home.photos.rename(home.state / "the disk")
+    if empty:
+        home.photos.mkdir()
+
+    with pytest.raises(GalleryError, match="perhaps a disk is not mounted"):
+        person_folder(home.photos, home.state / "gallery.seen", "ben")
+
+    assert home.look().names == {"anna": "anna"}
+
+
+def test_who_could_not_be_forgotten_whole_can_be_asked_for_again(home: Home) -> None:
+    """By photos and templates a person is found: they go last."""
+    config, kept = everything_of_bob(home)
+    stores = assembly.personal_stores(config, kept)
+
+    class Broken(PictureStore):
+        def forget(self, person: Person) -> list[str]:
+            raise OSError(errno.EIO, os.strerror(errno.EIO), "pictures")
+
+    broken = [Broken(home.state) if isinstance(one, PictureStore) else one for one in stores]
+    for some, refused in ((broken, True), (stores, False)):
+        bob = people.find(kept, home.photos, "bob")
+        with pytest.raises(GalleryError, match="ask again") if refused else contextlib.nullcontext():
+            people.forget(bob, some, home.state, [Seal(bytes(32))], home.photos, frozenset())
+
+    with pytest.raises(GalleryError, match="there is no 'bob'"):
+        people.find(kept, home.photos, "bob")
+
+
 @pytest.mark.parametrize("who", ["\udcff", "a\nb", "a\u2028b", "a\x1b[31m", "a/b", ".a", " ", "a" * 201])
 def test_no_folder_is_made_for_what_is_no_name(tmp_path: Path, who: str) -> None:
     with pytest.raises(GalleryError, match="expected a name that a folder can have"):
-        person_folder(tmp_path, who)
+        person_folder(tmp_path, tmp_path / "seen", who)
     assert not list(tmp_path.iterdir())
 
 
 @pytest.mark.parametrize("shown", ["Anna Müller", 'Anna "the 1st": #1', "null", "7", "\U0001f600"])
 def test_a_shown_name_becomes_a_persons_settings(home: Home, shown: str) -> None:
-    assert person_folder(home.photos, "anna", shown) == "anna"
+    assert person_folder(home.photos, home.state / "gallery.seen", "anna", shown) == "anna"
     home.drop("anna/1.png", "is 0")
 
     assert home.look().names == {"anna": shown}
@@ -274,16 +328,17 @@ def test_a_shown_name_goes_over_no_settings(home: Home) -> None:
     theirs = home.drop("anna/subject.yaml", "name: Ann\n")
 
     with pytest.raises(GalleryError, match="write the name into it by hand"):
-        person_folder(home.photos, "anna", "Anna Müller")
+        person_folder(home.photos, home.state / "gallery.seen", "anna", "Anna Müller")
     assert theirs.read_text() == "name: Ann\n"
 
-    assert person_folder(home.photos, "ben", "Ben B.") == person_folder(home.photos, "ben", "Ben B.") == "ben"
+    for _ in range(2):
+        assert person_folder(home.photos, home.state / "gallery.seen", "ben", "Ben B.") == "ben"
 
 
 @pytest.mark.parametrize("shown", ["", "a\nb", "a\x1b[31m", "a\u2028b", "\udcff"])
 def test_no_folder_is_made_for_what_is_no_shown_name(tmp_path: Path, shown: str) -> None:
     with pytest.raises(GalleryError, match=r"name|UTF-8"):
-        person_folder(tmp_path, "anna", shown)
+        person_folder(tmp_path, tmp_path / "seen", "anna", shown)
     assert not list(tmp_path.iterdir())
 
 
@@ -328,11 +383,11 @@ def test_a_dropped_photo_is_on_the_disk_before_its_name_and_that_before_anybody_
     class Watched(Disk):
         def sync(self, descriptor: int) -> None:
             file = Path(os.readlink(f"/proc/self/fd/{descriptor}"))
-            steps.append((file.name, file.is_dir() or file.read_bytes() == b"one", (tmp_path / "a.jpg").exists()))
+            steps.append((file.suffix, file.is_dir() or file.read_bytes() == b"one", (tmp_path / "a.jpg").exists()))
 
     drop(tmp_path, "a.jpg", b"one", Watched())
 
-    assert steps == [(".a.jpg.part", True, False), (tmp_path.name, True, True)]
+    assert steps == [(".part", True, False), (tmp_path.suffix, True, True)]
 
 
 @pytest.mark.parametrize(

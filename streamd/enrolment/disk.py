@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import errno
 import os
 import secrets
 from collections.abc import Iterable
@@ -33,6 +34,19 @@ class Disk:
     def rename(self, source: Path, target: Path) -> None:
         """Give a file its name, in place of the one that had it."""
         source.replace(target)
+
+    def name(self, source: Path, target: Path) -> None:
+        """Give a file a name that nobody has; it loses its own. Raises FileExistsError."""
+        try:
+            os.link(source, target)
+        except FileExistsError:
+            raise
+        except OSError:  # a disk that knows no links, as that of a memory card
+            if target.exists():
+                raise FileExistsError(errno.EEXIST, os.strerror(errno.EEXIST), str(target)) from None
+            self.rename(source, target)
+        else:
+            source.unlink()
 
     def sync_folder(self, folder: Path) -> None:
         """Wait until the names in a folder are on the disk."""

@@ -27,7 +27,7 @@ from streamd.enrolment import notes, subject, words
 from streamd.enrolment.coach import Coach, RelationalVerdict, UsablePhoto
 from streamd.enrolment.coverage import Coverage, coverage, next_photo
 from streamd.enrolment.images import PASSING, OpenedPhoto, PhotoReason, open_photo
-from streamd.enrolment.listing import Listing, PersonFolder, PhotoFile, list_folder, printable
+from streamd.enrolment.listing import Listing, PersonFolder, PhotoFile, list_folder, printable, remembered
 from streamd.enrolment.photo import ADVICE, PhotoVerdict
 from streamd.enrolment.rows import Row
 from streamd.enrolment.sidecar import Sidecars, remove_file
@@ -293,7 +293,7 @@ class EnrolmentFolder:
             return self._troubled(
                 f"{self._folder} cannot be read ({error.strerror}); make it or mount its disk; the last gallery serves on"
             )
-        if not listing.people and self._known and self._remembered() not in (None, listing.inode):
+        if not listing.people and self._known and remembered(self._seen) not in (None, listing.inode):
             return self._troubled(
                 f"{self._folder} is empty and not the folder that it was, perhaps a disk is not mounted; the last gallery "
                 "stays in force; to remove everybody, make a person's folder there and delete it"
@@ -421,14 +421,8 @@ class EnrolmentFolder:
         self._enrolment = dataclasses.replace(self._enrolment, problem=problem)
         return Refreshed(self._enrolment, (), None)
 
-    def _remembered(self) -> int | None:
-        try:
-            return int(self._seen.read_text())
-        except (OSError, ValueError):
-            return None
-
     def _remember(self, inode: int) -> None:
-        if self._remembered() != inode:
+        if remembered(self._seen) != inode:
             with contextlib.suppress(OSError):  # a full disk: then a folder that vanishes over a restart is not noticed
                 self._seen.write_text(f"{inode}\n")
 

@@ -170,3 +170,11 @@ def _is_photo(name: str) -> bool:
         return False
     suffix = os.path.splitext(name)[1].lower()
     return not suffix or suffix in _LOOKED_AT
+
+
+def remembered(seen: Path) -> int | None:
+    """The inode of the enrolment folder as it was last seen with people in it, from the file that holds it; None: never."""
+    try:
+        return int(seen.read_text())
+    except (OSError, ValueError):
+        return None
