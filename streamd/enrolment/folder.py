@@ -694,9 +694,8 @@ class EnrolmentFolder:
         changed = self._coach.change(away, [*new, *junior]) if away or new else frozenset()
         moved = set()  # a number that moved a little is written beside the photo; only another verdict is news
         for photo in changed.union(one.photo for one in new):
-            row = self._known.get(photo)
-            if isinstance(row, Row):
-                verdict = self._coach.verdicts[photo]
+            row, verdict = self._known.get(photo), self._coach.verdicts.get(photo)
+            if isinstance(row, Row) and verdict is not None:  # none where it is refused by what it shows itself, by now
                 if row.notes and _stands(notes.read(row.notes, row.subject, photo)) == _stands(verdict):
                     moved.add(photo)
                 self._known[photo] = dataclasses.replace(row, notes=notes.write(verdict))

@@ -651,6 +651,18 @@ def test_a_photo_that_is_judged_again_stays_as_senior_as_it_was(home: Home, how:
     assert [row.enrolled for row in home.folder.rows if row.photo == photo] == [came]
 
 
+def test_a_photo_that_is_replaced_by_a_bad_one_is_used_no_more(home: Home) -> None:
+    home.drop("anna/1.jpg", "is 0, young")
+    home.drop("anna/2.jpg", "is 0, old")
+    home.look()
+    home.drop("anna/1.jpg", "blurred and dark")
+
+    seen = home.look()
+
+    assert seen.gallery.photos == ("anna/2.jpg",)
+    assert [(one.photo, one.reasons) for one in seen.refused] == [("anna/1.jpg", (QualityReason.BLURRED, QualityReason.DARK))]
+
+
 def test_the_same_picture_twice_is_judged_once_and_used_once(home: Home) -> None:
     home.drop("anna/1.jpg", "is 3")
     home.drop("anna/copy.jpg", "is 3")
