@@ -363,11 +363,24 @@ class EnrolmentFolder:
         self._followed = {row.photo: row for row in rows}
 
     def forget(self, who: str) -> None:
-        """Take a subject out of the gallery and the vault, whatever lies in the folder. Raises GalleryError."""
+        """Take a subject out of the gallery and the vault, whatever lies in the folder. Raises GalleryError.
+
+        Photos of others that are not used since they look like them stay out: nothing else would tell any more that they do.
+        """
+        self._ensure_coached()
         gone = [photo for photo, known in self._known.items() if known.subject == who]
+        verdicts = self._coach.verdicts.items()
+        like = [photo for photo, one in verdicts if one.looks_like is not None and one.looks_like.subject == who]
+        of_them = {
+            row.photo: dataclasses.replace(
+                row, reasons=(PhotoReason.LOOKED_LIKE_FORGOTTEN,), template=None, traits=None, notes="", photo_kept=True
+            )
+            for row in map(self._known.get, like)
+            if isinstance(row, Row) and row.subject != who
+        }
         self._settings.pop(who, None)
         self._owes_removal = self._owes_aside = True  # also of somebody of whom no photo was ever good
-        self._put_in_force(gone, {}, self._enrolment.waiting)
+        self._put_in_force(gone, of_them, self._enrolment.waiting)
         if not self._committed:
             raise GalleryError(f"{who} is not forgotten: {self._enrolment.problem}; mend that and ask again")
 
@@ -611,7 +624,7 @@ class EnrolmentFolder:
     def _judge(self, plan: _Plan, out_of_time: Callable[[], bool]) -> tuple[dict[str, Row | _Passing], int]:
         """Verdicts while there is time, and how many photos turned out to be still on their way."""
         known = (*self._older, *self._rows()) if plan.todo else ()
-        by_digest = {row.digest: row for row in known if row.size != _OUTDATED}
+        by_digest = {row.digest: row for row in known if row.size != _OUTDATED and not _stays_out(row)}
         taken = {row.sequence: row.photo for row in self._rows()}
         sequence = max((row.sequence for row in (*known, *self._followed.values())), default=0)
         left = {row.digest: row for row in map(self._known.get, plan.gone) if isinstance(row, Row)}
@@ -623,6 +636,8 @@ class EnrolmentFolder:
             found = self._verdict(file, by_digest, sequence + 1)
             if isinstance(found, Row):
                 before = self._before(found, left)
+                if before is not None and _stays_out(before) and before.changed_ns == found.changed_ns:
+                    found = dataclasses.replace(found, reasons=before.reasons, template=None, traits=None)
                 if before is not None and taken.get(before.sequence, file.photo) in (file.photo, before.photo):
                     found = dataclasses.replace(found, sequence=before.sequence, enrolled=before.enrolled)
                     left.pop(found.digest, None)
@@ -815,6 +830,11 @@ class EnrolmentFolder:
 
 def _stands(verdict: RelationalVerdict) -> tuple[object, ...]:
     return verdict.reasons, verdict.warnings, verdict.duplicate_of, verdict.looks_like and verdict.looks_like.subject
+
+
+def _stays_out(row: Row) -> bool:
+    """Whether a photo is out for a reason that nothing but a person can take back, by copying it there again."""
+    return PhotoReason.LOOKED_LIKE_FORGOTTEN in row.reasons
 
 
 def _usable(rows: Iterable[Row]) -> Iterator[UsablePhoto]:

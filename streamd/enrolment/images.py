@@ -78,6 +78,7 @@ class PhotoReason(StrEnum):
     NAME_TAKEN = "name_taken"
     NO_CONSENT = "no_consent"
     NO_PERSON = "no_person"
+    LOOKED_LIKE_FORGOTTEN = "looked_like_forgotten"
 
 
 PASSING: Final = frozenset(

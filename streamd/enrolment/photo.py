@@ -49,6 +49,8 @@ ADVICE: Final[dict[str, str]] = {
     PhotoReason.NO_PERSON: "it lies in no person's folder; make a folder of the person's name and put it there",
     PhotoReason.NO_CONSENT: "there is no consent that holds today in subject.yaml; add it, or delete the photo",
     PhotoReason.NO_TEMPLATE: "the model gave no template for it; use another photo",
+    PhotoReason.LOOKED_LIKE_FORGOTTEN: "it looked like somebody who was forgotten; delete it, or copy it here again if it does "
+    "not show them",
     PhotoReason.NAME_TAKEN: "another folder's name differs only in capitals, spaces or dashes; rename one of the two",
     QualityReason.TOO_SMALL: "the face is too small; use a photo taken from nearer",
     QualityReason.BLURRED: "the face is blurred; use a sharper photo",

@@ -663,6 +663,28 @@ def test_a_photo_that_is_replaced_by_a_bad_one_is_used_no_more(home: Home) -> No
     assert [(one.photo, one.reasons) for one in seen.refused] == [("anna/1.jpg", (QualityReason.BLURRED, QualityReason.DARK))]
 
 
+def test_a_photo_that_looked_like_somebody_who_was_forgotten_stays_out_until_it_is_copied_again(home: Home) -> None:
+    """It may show them, and nothing that is kept could tell: the door would call them by another's name."""
+    home.drop("anna/1.jpg", "is 0, young")
+    home.look()
+    home.drop("bea/1.jpg", "is 0, old")
+    home.look()
+    shutil.rmtree(home.photos / "anna")
+    home.folder.forget("anna")
+
+    for _ in range(2):
+        seen = home.look()
+        assert seen.gallery.photos == ()
+        assert [one.reasons for one in seen.refused] == [(PhotoReason.LOOKED_LIKE_FORGOTTEN,)]
+        assert "copy it here again" in str(home.sidecar("bea/1.jpg"))
+        assert [row.template for row in home.folder.rows] == [None]
+        home.rules = replace(home.rules, basis="bounds of tomorrow")
+        home.start()
+    home.drop("bea/1.jpg", "is 0, old")
+
+    assert home.look().gallery.photos == ("bea/1.jpg",)
+
+
 def test_the_same_picture_twice_is_judged_once_and_used_once(home: Home) -> None:
     home.drop("anna/1.jpg", "is 3")
     home.drop("anna/copy.jpg", "is 3")
