@@ -299,8 +299,11 @@ def look_at(config: Config, who: str | None) -> tuple[tuple[Overview, ...], tupl
 
 def enrol(config: Config, who: str, files: Sequence[Path], name: str | None = None) -> list[Dropped]:
     """Put photos into a person's folder, made if it is not there, and wait for the verdicts; name: as they are to be shown.
-    Raises GalleryError.
+
+    Raises GalleryError; nothing is made then where it is a file that is no photo or cannot be read.
     """
+    for file in files:
+        _expect_photo(file)
     place = person_folder(config.gallery_folder, assembly.gallery_seen(config), who, name)
     photos = [_copy(config.gallery_folder / place, file) for file in files]
     names = [f"{place}/{photo}" for photo in photos]
@@ -377,13 +380,21 @@ def guide(config: Config, who: str, camera: str, name: str | None = None) -> Ite
     yield from ask(config.state, "guide", timeout=90.0, subject=who, camera=camera, name=name)
 
 
-def _copy(folder: Path, file: Path) -> str:
-    """Copy a photo into a person's folder; its name there. Raises GalleryError."""
+def _expect_photo(file: Path) -> None:
     suffix = file.suffix.lower()
     if suffix not in SUFFIXES:
         raise GalleryError(f"{file}: expected a photo ({', '.join(sorted(SUFFIXES))}), found {suffix or 'no suffix'}")
+    _read(file, 1)
+
+
+def _copy(folder: Path, file: Path) -> str:
+    """Copy a photo into a person's folder; its name there. Raises GalleryError."""
+    return drop(folder, f"{file.stem}{file.suffix.lower()}", _read(file))
+
+
+def _read(file: Path, most: int = -1) -> bytes:
     try:
-        data = file.read_bytes()
+        with file.open("rb") as opened_file:
+            return opened_file.read(most)
     except OSError as error:
         raise GalleryError(f"{file}: {(error.strerror or 'error').lower()}; name a photo that can be read") from None
-    return drop(folder, f"{file.stem}{suffix}", data)

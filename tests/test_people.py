@@ -308,6 +308,19 @@ def test_who_could_not_be_forgotten_whole_can_be_asked_for_again(home: Home) -> 
         people.find(kept, home.photos, "bob")
 
 
+@pytest.mark.parametrize("wrong", ["nowhere.jpg", "a folder.jpg", "text.txt"])
+def test_nobody_is_made_where_one_of_the_photos_is_none(home: Home, tmp_path: Path, wrong: str) -> None:
+    good = tmp_path / "good.jpg"
+    good.write_text("is 0")
+    (tmp_path / "a folder.jpg").mkdir()
+    (tmp_path / "text.txt").write_text("is 0")
+
+    with pytest.raises(GalleryError, match=wrong):
+        desk.enrol(load(Path(written(home)), {}), "zoe", [good, tmp_path / wrong])
+
+    assert not list(home.photos.iterdir())
+
+
 @pytest.mark.parametrize("who", ["\udcff", "a\nb", "a\u2028b", "a\x1b[31m", "a/b", ".a", " ", "a" * 201])
 def test_no_folder_is_made_for_what_is_no_name(tmp_path: Path, who: str) -> None:
     with pytest.raises(GalleryError, match="expected a name that a folder can have"):
@@ -399,8 +412,11 @@ def test_a_dropped_photo_is_on_the_disk_before_its_name_and_that_before_anybody_
     ],
 )
 def test_a_shown_name_that_cannot_be_is_refused_before_anything_is_done(
-    home: Home, capsys: pytest.CaptureFixture[str], arguments: list[str], words: str
+    home: Home, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, arguments: list[str], words: str
 ) -> None:
+    monkeypatch.chdir(home.state)
+    Path("x.jpg").write_text("is 0")
+
     assert main([*arguments, "--config", written(home)]) != 0
     assert words in capsys.readouterr().err
     assert list(home.photos.iterdir()) == []
