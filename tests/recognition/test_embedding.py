@@ -17,7 +17,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from streamd.assembly import MODELS, PROFILES, SHIPPED_CARD, open_model
+from streamd.assembly import MODELS, PROFILES, SHIPPED_CARD, attribute_rules, open_model
 from streamd.errors import ModelError
 from streamd.recognition.card import read_card
 from streamd.recognition.embedding import (
@@ -256,8 +256,11 @@ def test_every_model_file_is_in_the_notices_with_its_digest() -> None:
 
 @pytest.mark.parametrize("profile", PROFILES)
 def test_a_profile_is_the_model_of_that_name(tmp_path: Path, profile: str) -> None:
-    embedder, card = open_model(written_config(tmp_path, model={"profile": profile}))
+    config = written_config(tmp_path, model={"profile": profile})
 
+    embedder, card = open_model(config)
+
+    assert attribute_rules(config) is not None  # refused unless made for this very file
     assert card.name == profile
     assert embedder.model == f"{profile}:{card.sha256[:16]}/litert"
 
