@@ -105,17 +105,19 @@ def middle_face(analyser: FaceAnalyser, image: UInt8) -> AnalysedFace | None:
     Where there is none it is looked for again with room around the picture, and mirrored: the detector overlooks faces that
     fill a picture, the landmarks some that are turned to one side only, and a bystander's must not be taken instead.
     """
-    edge = round(_PADDING * max(image.shape[:2]))
-    padded = np.asarray(cv2.copyMakeBorder(image, edge, edge, edge, edge, cv2.BORDER_CONSTANT, value=_GREY), np.uint8)
-    for picture in (image, padded):
-        found = _over_the_middle(analyser, picture)
-        if found is not None:
-            return found
-    for picture in (image, padded):
-        found = _over_the_middle(analyser, np.ascontiguousarray(picture[:, ::-1]))
-        if found is not None:
-            return _mirrored_back(found, picture)
+    for mirrored in (False, True):
+        for picture in _with_room(image):
+            found = _over_the_middle(analyser, np.ascontiguousarray(picture[:, ::-1]) if mirrored else picture)
+            if found is not None:
+                return _mirrored_back(found, picture) if mirrored else found
     return None
+
+
+def _with_room(image: UInt8) -> Iterator[UInt8]:
+    """The picture, and the same with room around it, which is made for the few that need it."""
+    yield image
+    edge = round(_PADDING * max(image.shape[:2]))
+    yield np.asarray(cv2.copyMakeBorder(image, edge, edge, edge, edge, cv2.BORDER_CONSTANT, value=_GREY), np.uint8)
 
 
 def _mirrored_back(found: AnalysedFace, picture: UInt8) -> AnalysedFace:
