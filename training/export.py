@@ -135,10 +135,14 @@ def difference(network: keras.Model, reference: Callable[[Float32], Float32], pi
     return found
 
 
+def exact(model: keras.Model, crops: UInt8) -> Float32:
+    """What the float32 model itself gives for crops, uint8 (N, 150, 150, 3)."""
+    return np.concatenate([model(batch.astype(np.float32), training=False).numpy() for batch in _batches(crops)])
+
+
 def parity(file: Path, model: keras.Model, crops: UInt8) -> Parity:
     """How near the exported file comes to the float32 model. Raises ModelError where it is not near enough."""
-    exact = np.concatenate([model(batch.astype(np.float32), training=False).numpy() for batch in _batches(crops)])
-    cosines = (run_litert(file)(crops) * exact).sum(1)
+    cosines = (run_litert(file)(crops) * exact(model, crops)).sum(1)
     found = Parity(len(crops), float(np.median(cosines)), float(np.quantile(cosines, 0.01)), float(cosines.min()))
     if not (found.median >= MIN_MEDIAN_COSINE and found.worst >= MIN_COSINE):
         raise ModelError(

@@ -53,9 +53,7 @@ def write(model: keras.Model, crops: UInt8, out: Path, forms: Mapping[str, Form]
     with a sentence that says so.
     """
     out.mkdir(parents=True, exist_ok=True)
-    exact = np.concatenate(
-        [np.asarray(model(crops[start : start + 32].astype(np.float32), training=False)) for start in range(0, len(crops), 32)]
-    )
+    exact = export.exact(model, crops)
     found = {name: _held(form, model, crops, exact, out / form.path) for name, form in (forms or FORMS).items()}
     (out / RESULT).write_text(json.dumps(found, indent=1) + "\n")
     return found
